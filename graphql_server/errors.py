@@ -1,0 +1,81 @@
+"""Everything that can go wrong and is said to somebody.
+
+::
+
+    DatasetServerError
+    ├── SettingsError                 the operator: one line, exit status 2
+    ├── Refused                       the client asked for what cannot be
+    │   ├── Unauthenticated           UNAUTHENTICATED
+    │   ├── BadUserInput              BAD_USER_INPUT
+    │   │   ├── FileTooLarge          FILE_TOO_LARGE
+    │   │   └── ImageUnreadable       IMAGE_UNREADABLE
+    │   ├── NotFound                  NOT_FOUND
+    │   └── Conflict                  CONFLICT
+    └── Unavailable                   something that the server needs is away; try again
+        ├── UserServerUnavailable     USER_SERVER_UNAVAILABLE
+        ├── DatabaseUnavailable       DATABASE_UNAVAILABLE
+        └── StorageUnavailable        STORAGE_UNAVAILABLE
+
+The message of each is written for whoever reads it: it names no path, no SQL and no secret.
+"""
+
+from typing import ClassVar
+
+
+class DatasetServerError(Exception):
+    """The root of the family; `code` is what clients find in `extensions.code`."""
+
+    code: ClassVar[str] = "INTERNAL_SERVER_ERROR"
+
+    @property
+    def extensions(self) -> dict[str, object]:
+        """What graphql-core puts into the error's `extensions`."""
+        return {"code": self.code}
+
+
+class SettingsError(DatasetServerError):
+    """A setting is missing or wrong, or what it points to cannot be used."""
+
+
+class Refused(DatasetServerError):
+    """The request cannot be granted, now or later."""
+
+
+class Unauthenticated(Refused):
+    code = "UNAUTHENTICATED"
+
+
+class BadUserInput(Refused):
+    code = "BAD_USER_INPUT"
+
+
+class FileTooLarge(BadUserInput):
+    code = "FILE_TOO_LARGE"
+
+
+class ImageUnreadable(BadUserInput):
+    code = "IMAGE_UNREADABLE"
+
+
+class NotFound(Refused):
+    code = "NOT_FOUND"
+
+
+class Conflict(Refused):
+    code = "CONFLICT"
+
+
+class Unavailable(DatasetServerError):
+    """The same request may succeed later."""
+
+
+class UserServerUnavailable(Unavailable):
+    code = "USER_SERVER_UNAVAILABLE"
+
+
+class DatabaseUnavailable(Unavailable):
+    code = "DATABASE_UNAVAILABLE"
+
+
+class StorageUnavailable(Unavailable):
+    code = "STORAGE_UNAVAILABLE"

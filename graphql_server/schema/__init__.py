@@ -1,0 +1,1 @@
+"""The GraphQL schema: types, root fields, and how an operation is run."""

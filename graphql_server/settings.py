@@ -1,0 +1,170 @@
+"""What the operator decides, read once from the environment; docs/operating.md lists every setting."""
+
+import dataclasses
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from graphql_server.errors import SettingsError
+
+KEY_LENGTH = 32  # characters; shorter signing keys can be guessed
+# Secrets that stand in public repositories, the predecessor's included, protect nothing.
+KNOWN_SECRETS = ("changeme", "secret", "admin@naver.com", "1234", "password", "0123456789abcdef")
+
+
+def _integer(least: int, most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
+            raise ValueError(f"must be a whole number from {least} to {most}")
+        return int(text)
+
+    return parse
+
+
+def _seconds(least: float, most: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not least <= value <= most:
+            raise ValueError(f"must be a number of seconds from {least:g} to {most:g}")
+        return value
+
+    return parse
+
+
+def _choice(*words: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text.lower() not in words:
+            raise ValueError(f"must be one of {', '.join(words)}")
+        return text.lower()
+
+    return parse
+
+
+def _switch(text: str) -> bool:
+    return _choice("on", "off")(text) == "on"
+
+
+def _address(*schemes: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        scheme, _, rest = text.partition("://")
+        if scheme not in schemes or not rest:
+            raise ValueError("must start with " + " or ".join(f"{s}://" for s in schemes))
+        try:
+            _ = urlsplit(text).port
+        except ValueError:
+            raise ValueError("has a port that is no number up to 65535") from None
+        return text
+
+    return parse
+
+
+def _media_url(text: str) -> str:
+    if not text.startswith(("/", "http://", "https://")):
+        raise ValueError("must be a path (/media) or an address (https://media.example)")
+    return text.rstrip("/")
+
+
+def _signing_keys(text: str) -> tuple[str, ...]:
+    keys = tuple(key for key in (part.strip() for part in text.split(",")) if key)
+    if not keys:
+        raise ValueError("must hold at least one key")
+    for key in keys:
+        if len(key) < KEY_LENGTH or len(set(key)) < KEY_LENGTH // 4:
+            raise ValueError(f"must be {KEY_LENGTH} or more random characters: openssl rand -base64 48")
+        if any(known in key.lower() for known in KNOWN_SECRETS):
+            raise ValueError("holds a published secret; make a new one: openssl rand -base64 48")
+    return keys
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name for name in (part.strip() for part in text.split(",")) if name)
+
+
+def _setting(
+    what: str, parse: Callable[[str], Any] = str, default: Any = dataclasses.MISSING, *, secret: bool = False
+) -> Any:
+    return dataclasses.field(default=default, metadata={"what": what, "parse": parse, "secret": secret})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The settings, one field each; the environment variable has the field's name in capitals."""
+
+    database_url: str = _setting(
+        "mysql://user:password@host:3306/database, or sqlite:///path/to/file for one process",
+        _address("mysql", "sqlite"),
+        secret=True,
+    )
+    database_pool: int = _setting("connections to MySQL that a worker keeps at most", _integer(1, 1000), 16)
+    database_seconds: float = _setting(
+        "how long a statement or a free connection is waited for", _seconds(0.1, 600), 5.0
+    )
+    user_server_url: str = _setting(
+        "whom to ask about tokens: http(s)://host/path, or grpc://host:50051",
+        _address("http", "https", "grpc"),
+    )
+    user_server_seconds: float = _setting(
+        "how long the user server's answer is waited for", _seconds(0.1, 60), 3.0
+    )
+    auth_cache_seconds: float = _setting(
+        "how long the user server's answer is remembered; 0 asks every time", _seconds(0, 300), 5.0
+    )
+    media_root: Path = _setting("the folder that keeps the pictures", Path, Path("media"))
+    media_url: str = _setting("where clients find that folder: a path or an address", _media_url, "/media")
+    media_url_seconds: int = _setting(
+        "how long an image's url is valid, at least", _integer(1, 31_536_000), 3600
+    )
+    media_signing_key: tuple[str, ...] = _setting(
+        "signs the urls of images; several keys, separated by commas: the first signs, all are accepted",
+        _signing_keys,
+        secret=True,
+    )
+    max_upload_bytes: int = _setting("the largest picture, in bytes", _integer(1, 1 << 31), 20 * 1024 * 1024)
+    max_pixels: int = _setting("the largest picture, in pixels", _integer(1, 1 << 31), 50_000_000)
+    decoders: int = _setting("pictures that a worker decodes at once", _integer(1, 64), os.cpu_count() or 1)
+    host: str = _setting("the address to listen on", str, "127.0.0.1")
+    port: int = _setting("the port to listen on", _integer(1, 65535), 8000)
+    workers: int = _setting("processes that answer; more than 1 needs MySQL", _integer(1, 256), 1)
+    shutdown_seconds: int = _setting(
+        "how long requests in flight may take after SIGTERM", _integer(1, 3600), 30
+    )
+    graphiql: bool = _setting("on: browsers get GraphiQL at /graphql", _switch, default=False)
+    introspection: bool = _setting("on: clients may read the schema", _switch, default=False)
+    cors_origins: tuple[str, ...] = _setting("web origins that may call, separated by commas", _names, ())
+    log_format: str = _setting("json or text", _choice("json", "text"), "json")
+    log_level: str = _setting(
+        "debug, info, warning or error", _choice("debug", "info", "warning", "error"), "info"
+    )
+
+    def __post_init__(self) -> None:
+        if self.workers > 1 and self.database_url.startswith("sqlite"):
+            raise SettingsError("WORKERS: SQLite serves one process; set WORKERS=1 or a mysql:// DATABASE_URL")
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> "Settings":
+        """Read every setting; SettingsError names the first that is missing or wrong."""
+        return cls(
+            **{
+                field.name: read(field, environ)
+                for field in dataclasses.fields(cls)
+                if field.default is dataclasses.MISSING or environ.get(field.name.upper())
+            }
+        )
+
+
+def read(field: "dataclasses.Field[Any]", environ: Mapping[str, str]) -> Any:
+    """One setting's value; its text is repeated in the error unless it may hold a secret."""
+    name, text = field.name.upper(), environ.get(field.name.upper(), "")
+    if not text:
+        raise SettingsError(f"{name} is not set: {field.metadata['what']}")
+    try:
+        return field.metadata["parse"](text)
+    except ValueError as error:
+        shown = "" if field.metadata["secret"] else f"={text!r}"
+        raise SettingsError(f"{name}{shown} {error}") from None
