@@ -10,7 +10,8 @@
     │   │   ├── FileTooLarge          FILE_TOO_LARGE
     │   │   └── ImageUnreadable       IMAGE_UNREADABLE
     │   ├── NotFound                  NOT_FOUND
-    │   └── Conflict                  CONFLICT
+    │   ├── Conflict                  CONFLICT
+    │   └── BadRequest                BAD_REQUEST and others: not GraphQL over HTTP
     └── Unavailable                   something that the server needs is away; try again
         ├── UserServerUnavailable     USER_SERVER_UNAVAILABLE
         ├── DatabaseUnavailable       DATABASE_UNAVAILABLE
@@ -19,13 +20,11 @@
 The message of each is written for whoever reads it: it names no path, no SQL and no secret.
 """
 
-from typing import ClassVar
-
 
 class DatasetServerError(Exception):
     """The root of the family; `code` is what clients find in `extensions.code`."""
 
-    code: ClassVar[str] = "INTERNAL_SERVER_ERROR"
+    code: str = "INTERNAL_SERVER_ERROR"
 
     @property
     def extensions(self) -> dict[str, object]:
@@ -63,6 +62,15 @@ class NotFound(Refused):
 
 class Conflict(Refused):
     code = "CONFLICT"
+
+
+class BadRequest(Refused):
+    """What came is no GraphQL request; `status` is the HTTP status that says so."""
+
+    def __init__(self, message: str, status: int = 400, code: str = "BAD_REQUEST") -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
 
 
 class Unavailable(DatasetServerError):

@@ -97,7 +97,7 @@ class Settings:
     """The settings, one field each; the environment variable has the field's name in capitals."""
 
     database_url: str = _setting(
-        "mysql://user:password@host:3306/database, or sqlite:///path/to/file for one process",
+        "mysql://user:password@host:3306/database, or sqlite://path/to/file for one process",
         _address("mysql", "sqlite"),
         secret=True,
     )
@@ -126,6 +126,9 @@ class Settings:
         secret=True,
     )
     max_upload_bytes: int = _setting("the largest picture, in bytes", _integer(1, 1 << 31), 20 * 1024 * 1024)
+    max_request_bytes: int = _setting(
+        "the largest request, pictures and all, in bytes", _integer(1, 1 << 40), 128 * 1024 * 1024
+    )
     max_pixels: int = _setting("the largest picture, in pixels", _integer(1, 1 << 31), 50_000_000)
     decoders: int = _setting("pictures that a worker decodes at once", _integer(1, 64), os.cpu_count() or 1)
     host: str = _setting("the address to listen on", str, "127.0.0.1")

@@ -1,0 +1,74 @@
+"""Brings a database to the tables that this version needs, an empty one or the predecessor's.
+
+Migrations are written by hand and run under a lock. Tortoise's own schema tools are not used: on SQLite they
+drop a parent's children when a column changes, they leave out indexes on renamed columns, and they take no lock.
+"""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from graphql_server.database import Database
+from graphql_server.engines import Session
+from graphql_server.errors import SettingsError
+from graphql_server.migrations import m0001_datasets_and_images
+
+LOCK = "dataset-server.migrate"
+LOCK_SECONDS = 600
+
+Migration = Callable[[Session, str], Awaitable[None]]
+MIGRATIONS: dict[str, Migration] = {"0001_datasets_and_images": m0001_datasets_and_images.apply}
+
+
+async def migrate(database: Database, said: Callable[[str], None]) -> None:
+    """Apply what is missing, one process at a time; `said` is told each name.
+
+    On SQLite everything is one transaction. MySQL commits each change of a table by itself, so there each step
+    looks first whether it has been taken, and a migration that was cut off is taken up again by the next run.
+    """
+    async with _locked(database) as session:
+        await session.fetch(
+            "CREATE TABLE IF NOT EXISTS schema_migration (name VARCHAR(100) NOT NULL PRIMARY KEY, applied_at BIGINT NOT NULL)"
+        )
+        for name in await _missing(session):
+            said(name)
+            await MIGRATIONS[name](session, database.engine.name)
+            await session.fetch("INSERT INTO schema_migration (name, applied_at) VALUES (?, ?)", [name, int(time.time())])
+
+
+async def check(database: Database) -> None:
+    """Raise SettingsError unless every migration has been applied."""
+    async with database.engine.session() as session:
+        tables = (
+            "SELECT name FROM sqlite_master WHERE name = 'schema_migration'"
+            if database.engine.name == "sqlite"
+            else "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = 'schema_migration'"
+        )
+        if not await session.fetch(tables) or await _missing(session):
+            raise SettingsError("The database has not been migrated: run graphql-server migrate")
+
+
+async def _missing(session: Session) -> list[str]:
+    applied = {row[0] for row in await session.fetch("SELECT name FROM schema_migration")}
+    return [name for name in MIGRATIONS if name not in applied]
+
+
+@asynccontextmanager
+async def _locked(database: Database) -> AsyncIterator[Session]:
+    async with database.engine.session() as session:
+        if database.engine.name == "sqlite":
+            await session.begin()
+            try:
+                yield session
+            except BaseException:
+                await session.rollback()
+                raise
+            await session.commit()
+            return
+        ((taken,),) = await session.fetch("SELECT GET_LOCK(?, ?)", [LOCK, LOCK_SECONDS])
+        if taken != 1:
+            raise SettingsError(f"Another process has been migrating this database for {LOCK_SECONDS} seconds")
+        try:
+            yield session
+        finally:
+            await session.fetch("SELECT RELEASE_LOCK(?)", [LOCK])

@@ -1,0 +1,168 @@
+"""The connection to the database: plain statements, and transactions that end well or leave nothing."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import structlog
+from tortoise.backends.base.client import BaseDBAsyncClient
+from tortoise.backends.mysql.client import MySQLClient
+from tortoise.backends.sqlite.client import SqliteClient
+from tortoise.context import TortoiseContext
+
+from graphql_server.engines import Engine, MySQL, Row, Session, Sqlite, roll_back
+from graphql_server.errors import DatabaseUnavailable, SettingsError
+
+T = TypeVar("T")
+ATTEMPTS = 10
+
+log = structlog.stdlib.get_logger(__name__)
+statements = logging.getLogger("graphql_server.statements")
+
+
+class Again(Exception):
+    """Raised in a transaction that came too late and is to be tried once more."""
+
+
+class Transaction:
+    """What is between BEGIN and COMMIT."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.client: BaseDBAsyncClient = session.client
+        self._undo: list[Callable[[], Awaitable[None]]] = []
+
+    async def fetch(self, sql: str, args: Sequence[Any] = ()) -> Sequence[Row]:
+        statements.debug("%s", sql)
+        return await self._session.fetch(sql, args)
+
+    def undo(self, step: Callable[[], Awaitable[None]]) -> None:
+        """Have `step` done if the transaction is certain not to happen.
+
+        Where COMMIT was sent and no answer came, nobody knows, and the steps are left out.
+        """
+        self._undo.append(step)
+
+    async def undone(self) -> None:
+        for step in reversed(self._undo):
+            await step()
+
+
+class Database:
+    """A pool of connections (MySQL) or one connection (SQLite); use it inside one event loop."""
+
+    def __init__(self, context: TortoiseContext, engine: Engine, seconds: float) -> None:
+        self._context = context
+        self.engine = engine
+        self._seconds = seconds
+
+    @classmethod
+    async def open(cls, url: str, *, pool: int = 4, seconds: float = 5.0) -> "Database":
+        """Make ready to connect; the connection itself is made by the first statement."""
+        name, connection = connection_of(url, pool, seconds)
+        context = TortoiseContext()
+        with context:
+            await context.init(
+                config={
+                    "connections": {name: connection},
+                    "apps": {"datasets": {"models": ["graphql_server.models"], "default_connection": name}},
+                }
+            )
+            client = context.db()
+        if isinstance(client, MySQLClient):
+            return cls(context, MySQL(client, seconds), seconds)
+        assert isinstance(client, SqliteClient)
+        return cls(context, Sqlite(client), seconds)
+
+    async def close(self) -> None:
+        with self._context:
+            await self._context.connections.close_all()
+
+    async def fetch(self, sql: str, args: Sequence[Any] = ()) -> Sequence[Row]:
+        """Run one statement outside a transaction; `?` marks an argument on both engines."""
+        statements.debug("%s", sql)
+        try:
+            return await self.engine.fetch(sql, args)
+        except Exception as error:
+            raise self._told(error) from error
+
+    async def transact(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        """Do `work` in a transaction; where it met a deadlock, again, as long as a statement may take."""
+        end = time.monotonic() + self._seconds
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                async with self._transaction() as transaction:
+                    return await work(transaction)
+            except Exception as error:
+                again = isinstance(error, Again) or self.engine.failure(error) == "transient"
+                if not again or attempt == ATTEMPTS or time.monotonic() > end:
+                    raise self._told(error) from error
+                log.info("transaction tried again", attempt=attempt)
+                await asyncio.sleep(random.uniform(0, 0.005 * 2**attempt))  # noqa: S311 - spreads the rivals, hides nothing
+        raise AssertionError("unreachable")
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[Transaction]:
+        with self._context:
+            async with self.engine.session() as session:
+                transaction = Transaction(session)
+                try:
+                    await session.begin()
+                    yield transaction
+                except BaseException:
+                    await roll_back(session)
+                    await transaction.undone()
+                    raise
+                await self._commit(session, transaction)
+
+    async def _commit(self, session: Session, transaction: Transaction) -> None:
+        try:
+            await session.commit()
+        except Exception as error:
+            await roll_back(session)
+            # SQLite's own file says that it did not commit; a MySQL that is away may have.
+            if self.engine.name == "sqlite" or self.engine.failure(error) == "transient":
+                await transaction.undone()
+            raise
+
+    def _told(self, error: Exception) -> Exception:
+        if self.engine.failure(error) == "bug" and not isinstance(error, Again):
+            return error
+        log.warning("database unavailable", error=type(error).__name__, reason=str(error))
+        return DatabaseUnavailable("The database does not answer; try again.")
+
+
+def connection_of(url: str, pool: int, seconds: float) -> tuple[str, dict[str, Any]]:
+    """Tortoise's name and settings for a connection; the name is the engine's.
+
+    Tortoise remembers SQL texts by the connection's name, and the two engines write them differently.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "sqlite":
+        credentials: dict[str, Any] = {
+            "file_path": unquote(url.removeprefix("sqlite://")),
+            "synchronous": "FULL",
+            "busy_timeout": round(seconds * 1000),
+        }
+        return "sqlite", {"engine": "tortoise.backends.sqlite", "credentials": credentials}
+    if not parts.hostname or not parts.path.strip("/"):
+        raise SettingsError("DATABASE_URL needs a host and a database: mysql://user:password@host:3306/database")
+    credentials = {
+        "host": parts.hostname,
+        "port": parts.port or 3306,
+        "user": unquote(parts.username or "root"),
+        "password": unquote(parts.password or ""),
+        "database": unquote(parts.path.lstrip("/")),
+        "minsize": 1,
+        "maxsize": pool,
+        "connect_timeout": min(seconds, 10.0),
+        "read_timeout": seconds,
+        "init_command": f"SET SESSION time_zone = '+00:00', innodb_lock_wait_timeout = {max(1, round(seconds))}",
+        **dict(parse_qsl(parts.query)),
+    }
+    return "mysql", {"engine": "tortoise.backends.mysql", "credentials": credentials}

@@ -1,0 +1,81 @@
+"""Datasets: the untrained one is locked to save into it, and sealed to name it."""
+
+from datetime import UTC, datetime
+
+from tortoise.exceptions import IntegrityError
+
+from graphql_server import titles
+from graphql_server.database import Again, Database, Transaction
+from graphql_server.engines import Row
+from graphql_server.errors import Conflict
+from graphql_server.models import DatasetInfo
+from graphql_server.pages import Condition, Order, Table, containing
+
+TABLE = Table(
+    name="dataset_info",
+    columns=("pk", "title", "untrained", "created_at", "sealed_at"),
+    parent=None,
+    indexes={(False, None): "PRIMARY", (False, "title"): "dataset_info_title"},
+)
+CREATED = Order("CREATED_AT")
+TITLE = Order("TITLE", "title")
+
+
+def conditions(
+    *, title: str | None = None, title_contains: str | None = None, is_untrained: bool | None = None
+) -> tuple[Condition, ...]:
+    """What a list of datasets is narrowed by; None asks for nothing."""
+    found: list[Condition] = []
+    if title is not None:
+        found.append(Condition("title = ?", (title,)))
+    if title_contains is not None:
+        found.append(containing("title", title_contains))
+    if is_untrained is not None:
+        found.append(Condition("untrained = 1" if is_untrained else "untrained IS NULL"))
+    return tuple(found)
+
+
+async def untrained(database: Database) -> Row:
+    """The open dataset's row."""
+    columns = ", ".join(TABLE.columns)
+    (row,) = await database.fetch(f"SELECT {columns} FROM {TABLE.name} WHERE untrained = 1")
+    return row
+
+
+async def lock_untrained(database: Database, transaction: Transaction) -> int:
+    """Keep the open dataset open until the transaction ends, and give its key; saves may share the lock."""
+    share = " LOCK IN SHARE MODE" if database.engine.name == "mysql" else ""
+    rows = await transaction.fetch(f"SELECT pk FROM {TABLE.name} WHERE untrained = 1{share}")
+    if not rows:
+        raise Again  # it was sealed while the lock was waited for
+    return rows[0][0]
+
+
+async def seal(database: Database, title: str) -> tuple[Row, Row]:
+    """Title the untrained dataset, close it and open a fresh one; gives both rows, the sealed one first.
+
+    Raises BadUserInput where the title cannot be one, and Conflict where another dataset has it.
+    """
+    title = titles.checked(title)
+    try:
+        return await database.transact(lambda transaction: _seal(transaction, title))
+    except IntegrityError:
+        raise Conflict(f"There is a dataset titled '{title}' already; choose another title.") from None
+
+
+async def _seal(transaction: Transaction, title: str) -> tuple[Row, Row]:
+    now = datetime.now(UTC)
+    open_ones = DatasetInfo.filter(untrained=True).using_db(transaction.client)
+    dataset = await open_ones.select_for_update().first()
+    if dataset is None:
+        raise Again
+    changed = await open_ones.filter(id=dataset.id).update(
+        title=title, title_key=titles.key_of(title), untrained=None, sealed_at=now
+    )
+    if changed != 1:
+        raise Again
+    opened = await DatasetInfo.create(
+        using_db=transaction.client, title=titles.UNTRAINED, untrained=True, created_at=now
+    )
+    sealed_row = (dataset.id, title, None, dataset.created_at, now)
+    return sealed_row, (opened.id, titles.UNTRAINED, True, now, None)

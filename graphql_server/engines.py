@@ -1,0 +1,208 @@
+"""What SQLite and MySQL do differently: how statements are sent, transactions kept, failures read.
+
+Transactions are begun, committed and rolled back here and not by Tortoise's `in_transaction`, because that
+one keeps the connection for ever when BEGIN fails or is cancelled: on MySQL a slot of the pool is lost each
+time, and on SQLite the only connection.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime
+from typing import Any, Literal, Protocol, cast
+
+from asyncmy import errors as mysql
+from asyncmy.connection import Connection
+from tortoise.backends.base.client import BaseDBAsyncClient
+from tortoise.backends.mysql.client import MySQLClient
+from tortoise.backends.mysql.client import TransactionWrapper as MySQLTransaction
+from tortoise.backends.sqlite.client import SqliteClient
+from tortoise.backends.sqlite.client import SqliteTransactionWrapper as SqliteTransaction
+from tortoise.exceptions import DBConnectionError, OperationalError
+
+Row = tuple[Any, ...]
+Failure = Literal["transient", "away", "bug"]
+
+# A deadlock, a lock that was waited for too long, and the two ways in which Group Replication says "again".
+TRANSIENT = {1213, 1205, 1180, 3101}
+AWAY_CLASSES = (mysql.OperationalError, mysql.InterfaceError, OSError, TimeoutError, DBConnectionError)
+# The server is read-only, and a Galera node that has lost the others.
+AWAY_CODES = {1290, 1792, 1836, 1047}
+SQLITE_AWAY = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM")
+
+
+class Engine(Protocol):
+    """One kind of database."""
+
+    name: Literal["sqlite", "mysql"]
+    client: BaseDBAsyncClient
+
+    async def fetch(self, sql: str, args: Sequence[Any]) -> Sequence[Row]:
+        """Run one statement, its arguments marked by `?`, and give its rows."""
+        ...
+
+    def session(self) -> "Any":
+        """An asynchronous context manager: one Session that nobody else uses."""
+        ...
+
+    def failure(self, error: BaseException) -> Failure:
+        """Tell whether to try again, to say that the database is away, or to mend the code."""
+        ...
+
+
+class Session(Protocol):
+    """A connection of one's own, for a transaction or a lock; `client` is what Tortoise's models use."""
+
+    client: BaseDBAsyncClient
+
+    async def fetch(self, sql: str, args: Sequence[Any] = ()) -> Sequence[Row]: ...
+    async def begin(self) -> None: ...
+    async def commit(self) -> None: ...
+    async def rollback(self) -> None: ...
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The driver's own error: Tortoise hands it over as the argument of its own."""
+    inner = error.args[0] if isinstance(error, OperationalError) and error.args else error
+    return inner if isinstance(inner, BaseException) else error
+
+
+class MySQLSession:
+    def __init__(self, parent: MySQLClient, connection: Connection) -> None:
+        self.connection = connection
+        wrapper = MySQLTransaction(parent)
+        wrapper._connection = connection  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - the class leaves it empty until its own context manager runs
+        self.client = wrapper
+
+    async def fetch(self, sql: str, args: Sequence[Any] = ()) -> Sequence[Row]:
+        async with self.connection.cursor() as cursor:
+            await cursor.execute(sql.replace("?", "%s"), args)
+            return cast("Sequence[Row]", await cursor.fetchall())
+
+    async def begin(self) -> None:
+        await self.connection.begin()
+
+    async def commit(self) -> None:
+        await self.connection.commit()
+
+    async def rollback(self) -> None:
+        await self.connection.rollback()
+
+
+class MySQL:
+    """MySQL 8 and 9, and MariaDB from 10.6."""
+
+    name: Literal["mysql"] = "mysql"
+
+    def __init__(self, client: MySQLClient, seconds: float) -> None:
+        self.client = client
+        self.seconds = seconds
+        self._opening = asyncio.Lock()
+
+    async def fetch(self, sql: str, args: Sequence[Any]) -> Sequence[Row]:
+        async with self._connection() as connection, connection.cursor() as cursor:
+            await cursor.execute(sql.replace("?", "%s"), args)
+            return cast("Sequence[Row]", await cursor.fetchall())
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[MySQLSession]:
+        async with self._connection() as connection:
+            yield MySQLSession(self.client, connection)
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Connection]:
+        async with asyncio.timeout(self.seconds):
+            pool = await self._pool()
+            connection = await pool.acquire()
+        try:
+            yield connection
+        except Exception as error:
+            if self.failure(error) == "away":
+                connection.close()
+            raise
+        except BaseException:
+            # The answer to a cancelled statement is still on the wire; nobody else may read it.
+            connection.close()
+            raise
+        finally:
+            pool.release(connection)
+
+    async def _pool(self) -> Any:
+        pool = self.client._pool  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - Tortoise waits for it without a limit
+        if pool is None:
+            async with self._opening:
+                if self.client._pool is None:  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+                    await self.client.create_connection(with_db=True)
+            pool = self.client._pool  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        return pool
+
+    def failure(self, error: BaseException) -> Failure:
+        cause = _cause(error)
+        code = cause.args[0] if cause.args else None
+        if code in TRANSIENT:
+            return "transient"
+        return "away" if isinstance(cause, AWAY_CLASSES) or code in AWAY_CODES else "bug"
+
+
+def _sqlite_args(args: Sequence[Any]) -> list[Any]:
+    # As Tortoise writes them; sqlite3's own way of writing moments is on its way out.
+    return [arg.isoformat(" ") if isinstance(arg, datetime) else arg for arg in args]
+
+
+class SqliteSession:
+    def __init__(self, parent: SqliteClient) -> None:
+        self.client = SqliteTransaction(parent)
+
+    async def fetch(self, sql: str, args: Sequence[Any] = ()) -> Sequence[Row]:
+        return cast("Sequence[Row]", await self._connection.execute_fetchall(sql, _sqlite_args(args)))
+
+    async def begin(self) -> None:
+        # A deferred BEGIN fails at its first write, without waiting, when another process has written meanwhile.
+        await self.fetch("BEGIN IMMEDIATE")
+
+    async def commit(self) -> None:
+        await self._connection.commit()
+
+    async def rollback(self) -> None:
+        await self._connection.rollback()
+
+    @property
+    def _connection(self) -> Any:
+        return self.client._connection  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
+
+class Sqlite:
+    """SQLite, by the one connection that Tortoise keeps to a file."""
+
+    name: Literal["sqlite"] = "sqlite"
+
+    def __init__(self, client: SqliteClient) -> None:
+        self.client = client
+
+    async def fetch(self, sql: str, args: Sequence[Any]) -> Sequence[Row]:
+        async with self.client.acquire_connection() as connection:
+            return cast("Sequence[Row]", await cast("Any", connection).execute_fetchall(sql, _sqlite_args(args)))
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[SqliteSession]:
+        async with self.client.acquire_connection():
+            yield SqliteSession(self.client)
+
+    def failure(self, error: BaseException) -> Failure:
+        cause = _cause(error)
+        name: str = getattr(cause, "sqlite_errorname", "") if isinstance(cause, sqlite3.Error) else ""
+        if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+            return "transient"
+        return "away" if name.startswith(SQLITE_AWAY) or isinstance(cause, (OSError, TimeoutError)) else "bug"
+
+
+async def roll_back(session: Session) -> None:
+    """Roll back to the end, even when the task is cancelled meanwhile; a lost connection has rolled back."""
+    task = asyncio.ensure_future(session.rollback())
+    with suppress(Exception):
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await asyncio.wait([task])
+            raise

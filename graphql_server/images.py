@@ -1,0 +1,177 @@
+"""Images: a reviewer's fix is saved with its file, or neither; a removed image takes its file along."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from uuid import uuid4
+
+import structlog
+
+from graphql_server import datasets
+from graphql_server.database import Database, Transaction
+from graphql_server.engines import Row
+from graphql_server.errors import BadUserInput, NotFound, StorageUnavailable
+from graphql_server.media import Media, Readable, Staged
+from graphql_server.models import ImageInfo
+from graphql_server.pages import Condition, Order, Table, among, containing
+from graphql_server.pictures import Decoder, Picture
+
+LONGEST_NAME = 255
+COLUMNS = (
+    "pk",
+    "dataset_info_pk",
+    "original_file_name",
+    "uuid_file_name",
+    "exif_degree",
+    "model_degree",
+    "confidence",
+    "user_fix_degree",
+    "content_type",
+    "width",
+    "height",
+    "byte_size",
+    "sha256",
+    "created_at",
+)
+TABLE = Table(
+    name="image_info",
+    columns=COLUMNS,
+    parent="dataset_info_pk",
+    indexes={
+        (True, None): "image_info_dataset_pk",
+        (True, "confidence"): "image_info_dataset_confidence",
+        (True, "original_file_name"): "image_info_dataset_name",
+        (False, None): "PRIMARY",
+        (False, "confidence"): "image_info_confidence",
+        (False, "original_file_name"): "image_info_name",
+    },
+)
+CREATED = Order("CREATED_AT")
+CONFIDENCE = Order("CONFIDENCE", "confidence")
+NONE = Condition("1 = 0")
+NAME = Order("ORIGINAL_FILE_NAME", "original_file_name")
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fix:
+    """A reviewer's answer; degrees are counter-clockwise, confidence is from 0 to 1.
+
+    Without an `exif_degree` the one is taken that the file asks for.
+    """
+
+    original_file_name: str
+    exif_degree: int | None
+    model_degree: int
+    confidence: float
+    user_fix_degree: int
+
+    def check(self) -> None:
+        """Raise BadUserInput where a value cannot be."""
+        if len(self.original_file_name) > LONGEST_NAME:
+            raise BadUserInput(f"A file name has at most {LONGEST_NAME} characters.")
+        if not self.original_file_name.isprintable() and any(0xD800 <= ord(c) < 0xE000 for c in self.original_file_name):
+            raise BadUserInput("The file name holds half of a character.")
+        if not (math.isfinite(self.confidence) and 0 <= self.confidence <= 1):
+            raise BadUserInput("A confidence is from 0 to 1.")
+
+
+@dataclass(frozen=True, slots=True)
+class Album:
+    """Where images are kept: rows in the database, files in the media folder, none without the other."""
+
+    database: Database
+    media: Media
+    decoder: Decoder
+    max_upload_bytes: int
+
+    async def save_fix(self, file: Readable, fix: Fix) -> Row:
+        """Save a photo into the untrained dataset; gives its row once that and the file are on disk.
+
+        The slow part, reading and decoding the file, is done before the transaction begins. Raises
+        BadUserInput (FileTooLarge, ImageUnreadable) and Unavailable; then neither row nor file is left.
+        """
+        fix.check()
+        staged = await self.media.stage(file, self.max_upload_bytes)
+        try:
+            picture = await self.decoder.inspect(staged.path)
+            return await self.database.transact(partial(self._save, fix, staged, picture))
+        finally:
+            await self.media.discard(staged)
+
+    async def _save(self, fix: Fix, staged: Staged, picture: Picture, transaction: Transaction) -> Row:
+        dataset_pk = await datasets.lock_untrained(self.database, transaction)
+        file_name = f"{uuid4()}.{picture.extension}"
+        image = await ImageInfo.create(
+            using_db=transaction.client,
+            dataset_id=dataset_pk,
+            original_file_name=fix.original_file_name,
+            uuid_file_name=file_name,
+            exif_degree=picture.exif_degree if fix.exif_degree is None else fix.exif_degree,
+            model_degree=fix.model_degree,
+            confidence=fix.confidence,
+            user_fix_degree=fix.user_fix_degree,
+            content_type=picture.content_type,
+            width=picture.width,
+            height=picture.height,
+            byte_size=staged.byte_size,
+            sha256=staged.sha256,
+            created_at=datetime.now(UTC),
+        )
+        transaction.undo(partial(self.media.remove, dataset_pk, file_name))
+        await self.media.place(staged, dataset_pk, file_name)
+        # The columns are the model's fields but for these two, which the predecessor named otherwise.
+        return (image.id, dataset_pk, *(getattr(image, column) for column in COLUMNS[2:]))
+
+    async def remove_image(self, pk: int) -> Row:
+        """Remove an image and its file; gives the row that was. Raises NotFound."""
+        row = await self.database.transact(partial(_remove, pk))
+        try:
+            await self.media.remove(row[1], row[3])
+        except (StorageUnavailable, ValueError) as error:
+            # The image is gone, which is what was asked; a file without a row is collected later.
+            log.warning("file left behind", image=pk, error=str(error))
+        return row
+
+
+async def _remove(pk: int, transaction: Transaction) -> Row:
+    images = ImageInfo.filter(id=pk).using_db(transaction.client)
+    image = await images.select_for_update().first()
+    if image is None or not await images.delete():
+        raise NotFound(f"There is no image {pk}.")
+    dataset_pk: int = getattr(image, "dataset_id")  # noqa: B009 - Tortoise adds it at run time
+    return (image.id, dataset_pk, *(getattr(image, column) for column in COLUMNS[2:]))
+
+
+def conditions(
+    *,
+    exif_degree: Sequence[int] | None = None,
+    model_degree: Sequence[int] | None = None,
+    user_fix_degree: Sequence[int] | None = None,
+    model_was_wrong: bool | None = None,
+    confidence_from: float | None = None,
+    confidence_to: float | None = None,
+    original_file_name: str | None = None,
+    original_file_name_contains: str | None = None,
+    created_from: datetime | None = None,
+    created_before: datetime | None = None,
+) -> tuple[Condition, ...]:
+    """What a list of images is narrowed by; None asks for nothing. `created_before` is exclusive."""
+    degrees = {"exif_degree": exif_degree, "model_degree": model_degree, "user_fix_degree": user_fix_degree}
+    found = [among(column, values) for column, values in degrees.items() if values is not None]
+    compared = {
+        "confidence >= ?": confidence_from,
+        "confidence <= ?": confidence_to,
+        "original_file_name = ?": original_file_name,
+        "created_at >= ?": created_from,
+        "created_at < ?": created_before,
+    }
+    found += [Condition(sql, (value,)) for sql, value in compared.items() if value is not None]
+    if original_file_name_contains is not None:
+        found.append(containing("original_file_name", original_file_name_contains))
+    if model_was_wrong is not None:
+        found.append(Condition(f"user_fix_degree {'NOT IN' if model_was_wrong else 'IN'} (0, 360)"))
+    return tuple(found)

@@ -1,0 +1,89 @@
+"""One log: a line of JSON or text an event on stdout, with the request's id and without secrets."""
+
+import logging
+import re
+import sys
+from typing import Any, cast
+
+import structlog
+from structlog.types import EventDict, Processor, WrappedLogger
+
+REMOVED = "[removed]"
+SECRET_KEY = re.compile(r"token|authorization|password|secret|signing_key|cookie", re.IGNORECASE)
+# Signatures in addresses, credentials in headers and in addresses of databases.
+SECRET_TEXT = re.compile(
+    r"(signature=|\bBearer\s+|access_token[=:]\s*|://[^/\s:@]*:)[^\s&\"'@,;]+", re.IGNORECASE
+)
+# These tell their own steps at lower levels; httpcore even what stands in headers.
+TALKATIVE = ("PIL", "aiosqlite", "asyncio", "asyncmy", "httpcore", "httpx", "python_multipart", "tortoise")
+
+
+def configure(format: str, level: str) -> None:  # noqa: A002 - LOG_FORMAT is what the operator calls it.
+    """Send every record of this process to stdout; format is json or text, level a level's name."""
+    common: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[*common, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+    )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*common, structlog.stdlib.ExtraAdder()],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                scrub,
+                structlog.processors.JSONRenderer() if format == "json" else text,
+            ],
+        )
+    )
+    _take_over(handler, level.upper())
+
+
+def _take_over(handler: logging.Handler, level: str) -> None:
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for name in TALKATIVE:
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+    # The application writes a line for each request itself, one with the request's id.
+    logging.getLogger("uvicorn.access").disabled = True
+
+
+def scrub(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Take secrets out of an event: whole values by their key, and parts of any text."""
+    return cast("EventDict", _scrubbed(event))
+
+
+def _scrubbed(value: Any) -> Any:
+    if isinstance(value, dict):
+        items = cast("dict[str, Any]", value).items()
+        return {key: REMOVED if SECRET_KEY.search(str(key)) else _scrubbed(each) for key, each in items}
+    if isinstance(value, (list, tuple)):
+        return [_scrubbed(each) for each in cast("list[Any]", value)]
+    if isinstance(value, (int, float, type(None))):
+        return value
+    return SECRET_TEXT.sub(rf"\1{REMOVED}", value if isinstance(value, str) else repr(value))
+
+
+def text(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+    """Render an event as one line; an exception follows, indented so that no line of it can pose as one."""
+    start = [_plain(event.pop(key, "")) for key in ("timestamp", "level", "logger", "event")]
+    trace = [f"    {_plain(line)}" for line in str(event.pop("exception", "")).splitlines()]
+    pairs = [f"{_plain(key)}={_plain(value)}" for key, value in event.items()]
+    return "\n".join([" ".join(start + pairs), *trace])
+
+
+def _plain(value: object) -> str:
+    """Escape line ends, terminal codes and whatever else is not printed."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(value))

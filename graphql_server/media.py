@@ -1,0 +1,253 @@
+"""The folder of pictures: stage, place, remove, sign, verify; the only module that opens its files."""
+
+import asyncio
+import base64
+import errno
+import hashlib
+import hmac
+import os
+import re
+import stat
+import time
+from collections.abc import AsyncIterator, Callable, Generator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from io import IOBase
+from pathlib import Path
+from typing import BinaryIO, Literal, Protocol, TypeVar
+from uuid import uuid4
+
+from aiofiles.threadpool import wrap
+
+from graphql_server.errors import BadUserInput, FileTooLarge, NotFound, StorageUnavailable
+
+PIECE_BYTES = 1024 * 1024
+THREADS = 8  # A stalled network folder then holds these eight and not every thread of the process.
+STAGING = ".staging"
+PLACE = re.compile(r"[0-9]{1,19}/[0-9a-f-]{36}\.(jpg|png|webp)")
+EXPIRES = re.compile(r"[0-9]{1,12}")
+# What open() says of a name that leads nowhere, to a link, or through something that is no folder.
+ABSENT = (errno.ENOENT, errno.ELOOP, errno.ENOTDIR)
+T = TypeVar("T")
+
+
+class Readable(Protocol):
+    """An upload: its bytes in order, then none."""
+
+    async def read(self, size: int, /) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """An upload that lies complete in the staging folder; sha256 is in hexadecimal."""
+
+    path: Path
+    byte_size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A picture open for reading: its first bytes, its time in Unix seconds, its ETag with quotes."""
+
+    head: bytes
+    byte_size: int
+    modified: float
+    etag: str
+    file: BinaryIO
+    threads: Executor
+
+    def close(self) -> None:
+        self.file.close()
+
+    async def pieces(self, start: int, end: int) -> AsyncIterator[bytes]:
+        """Read bytes start to end, exclusive; raises StorageUnavailable when the file ends before."""
+        while start < end:
+            size = min(PIECE_BYTES, end - start)
+            piece = await _finish(self.threads, os.pread, self.file.fileno(), size, start)
+            if not piece:
+                raise StorageUnavailable("the picture has become shorter")
+            start += len(piece)
+            yield piece
+
+
+class Media:
+    """The pictures of one folder and the signed addresses under which clients find them."""
+
+    def __init__(self, root: Path, url: str, keys: tuple[str, ...], seconds: int) -> None:
+        self.root = root
+        self._url = url
+        self._seconds = seconds
+        # Keyed once: a copy costs a fraction of a new HMAC, and one page of images signs a thousand.
+        self._macs = [hmac.new(key.encode(), digestmod=hashlib.sha256) for key in keys]
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="media")
+
+    async def stage(self, source: Readable, max_bytes: int) -> Staged:
+        """Copy an upload to the disk and hash it on the way; a failure leaves nothing.
+
+        Raises BadUserInput when it is empty, FileTooLarge beyond max_bytes, StorageUnavailable.
+        """
+        path = self.root / STAGING / uuid4().hex
+        try:
+            with _storage():
+                return await self._copy(source, path, max_bytes)
+        except BaseException:
+            with suppress(StorageUnavailable):  # The first error tells more.
+                await _finish(self._threads, path.unlink)
+            raise
+
+    async def _copy(self, source: Readable, path: Path, max_bytes: int) -> Staged:
+        file = wrap(await _finish(self._threads, _create, path), executor=self._threads)
+        size, digest = 0, hashlib.sha256()
+        try:
+            while piece := await source.read(PIECE_BYTES):
+                size += len(piece)
+                if size > max_bytes:
+                    raise FileTooLarge(f"the file is larger than {max_bytes} bytes")
+                await _finish(self._threads, digest.update, piece)
+                await file.write(piece)
+            if not size:
+                raise BadUserInput("the file is empty")
+            await file.flush()
+            await _finish(self._threads, os.fsync, file.fileno())
+        finally:
+            await file.close()
+        return Staged(path, size, digest.hexdigest())
+
+    async def discard(self, staged: Staged) -> None:
+        """Remove the staged name; one that is discarded already is fine."""
+        await _finish(self._threads, staged.path.unlink, True)  # noqa: FBT003 - missing_ok
+
+    async def place(self, staged: Staged, dataset_pk: int, file_name: str) -> None:
+        """Give a staged file its final name, durably; raises FileExistsError rather than overwrite.
+
+        The staged name stays until `discard`, so that a file can be removed and placed again. After
+        StorageUnavailable or a cancellation the final name may be taken already: remove it.
+        """
+        await _finish(self._threads, _place, staged.path, self._path(dataset_pk, file_name))
+
+    async def remove(self, dataset_pk: int, file_name: str) -> None:
+        """Remove a picture, durably; a missing one is fine. Raises StorageUnavailable."""
+        await _finish(self._threads, _remove, self._path(dataset_pk, file_name))
+
+    def _path(self, dataset_pk: int, file_name: str) -> Path:
+        if not is_place(str(dataset_pk), file_name):
+            raise ValueError("not where a picture can be")
+        return self.root / str(dataset_pk) / file_name
+
+    async def open(self, dataset_pk: str, file_name: str) -> Opened:
+        """Open a picture for reading, without following links; the caller closes it.
+
+        Raises NotFound, for names that no picture can have as well, and StorageUnavailable.
+        """
+        if not is_place(dataset_pk, file_name):
+            raise NotFound("there is no such picture")
+        return await _finish(self._threads, _open, self.root, dataset_pk, file_name, self._threads)
+
+    def address(self, dataset_pk: int, file_name: str, now: float | None = None) -> str:
+        """Sign an address that is valid for `seconds` at least and for twice that at most."""
+        # In steps, so that a picture keeps its address for a while and browsers need not fetch it again.
+        periods = int(time.time() if now is None else now) // self._seconds
+        path, expires = f"{dataset_pk}/{file_name}", str((periods + 2) * self._seconds)
+        return f"{self._url}/{path}?expires={expires}&signature={_sign(self._macs[0], path, expires)}"
+
+    def check(
+        self, dataset_pk: int | str, file_name: str, expires: str, signature: str, now: float | None = None
+    ) -> Literal["good", "expired", "bad"]:
+        """Verify what an address says of itself; junk of any kind is "bad"."""
+        if not EXPIRES.fullmatch(expires):
+            return "bad"
+        path, sent = f"{dataset_pk}/{file_name}", signature.encode(errors="replace")
+        if not any(hmac.compare_digest(_sign(mac, path, expires).encode(), sent) for mac in self._macs):
+            return "bad"
+        return "good" if (time.time() if now is None else now) < int(expires) else "expired"
+
+
+def is_place(dataset_pk: str, file_name: str) -> bool:
+    """Tell whether a picture can be there: no other path is ever looked at."""
+    return PLACE.fullmatch(f"{dataset_pk}/{file_name}") is not None
+
+
+def _sign(keyed: hmac.HMAC, path: str, expires: str) -> str:
+    mac = keyed.copy()
+    mac.update(f"{path}\n{expires}".encode(errors="replace"))
+    return base64.urlsafe_b64encode(mac.digest()).rstrip(b"=").decode()
+
+
+async def _finish(threads: Executor, call: Callable[..., T], *args: object) -> T:
+    """Run a call in a thread to its end, also when the caller is cancelled: what follows may undo it."""
+    work = asyncio.get_running_loop().run_in_executor(threads, call, *args)
+    try:
+        await asyncio.wait([work])
+    except asyncio.CancelledError:
+        (result,) = await asyncio.gather(work, return_exceptions=True)
+        if isinstance(result, (IOBase, Opened)):
+            result.close()
+        raise
+    with _storage():
+        return work.result()
+
+
+@contextmanager
+def _storage() -> Generator[None]:
+    try:
+        yield
+    except FileExistsError:
+        raise  # No two pictures have one name; this is a bug and no failure of the disk.
+    except OSError as error:
+        raise StorageUnavailable("the folder of pictures cannot be used at present") from error
+
+
+@contextmanager
+def _folder(path: Path | str, flags: int = 0, within: int | None = None) -> Generator[int]:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | flags, dir_fd=within)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _sync(path: Path) -> None:
+    with _folder(path) as folder:
+        os.fsync(folder)
+
+
+def _create(path: Path) -> BinaryIO:
+    # Only the staging folder, never the root: a volume that is not mounted must not be written under.
+    path.parent.mkdir(exist_ok=True)
+    return path.open("xb")
+
+
+def _place(staged: Path, target: Path) -> None:
+    with suppress(FileExistsError):
+        target.parent.mkdir()
+        _sync(target.parent.parent)
+    target.hardlink_to(staged)  # Unlike a rename, a link never overwrites.
+    _sync(target.parent)
+
+
+def _remove(path: Path) -> None:
+    with suppress(FileNotFoundError):
+        path.unlink()
+        _sync(path.parent)
+
+
+def _open(root: Path, dataset_pk: str, file_name: str, threads: Executor) -> Opened:
+    # Not blocking, since a pipe under that name would hold its reader for ever.
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+    with _folder(root) as base:
+        try:
+            with _folder(dataset_pk, os.O_NOFOLLOW, base) as folder:
+                descriptor = os.open(file_name, flags, dir_fd=folder)
+        except OSError as error:
+            if error.errno in ABSENT:
+                raise NotFound("there is no such picture") from None
+            raise
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise NotFound("there is no such picture")
+    file, head = os.fdopen(descriptor, "rb", buffering=0), os.pread(descriptor, 16, 0)
+    etag = f'"{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}"'
+    return Opened(head, status.st_size, status.st_mtime, etag, file, threads)

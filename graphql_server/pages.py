@@ -1,0 +1,212 @@
+"""Pages of a list by keyset: each page is read from an index at the place where the last one ended.
+
+A page begins behind a position, which is the value that the list is ordered by and the key of a row. In SQL
+"behind (value, key)" is an OR over two columns, which no index serves; so a page is read as *arms*, one limited
+SELECT each: the rest of the rows with the same value, the rows with further values, the rows without a value.
+All arms of all pages of one level (the images of 50 datasets, say) are one statement, joined by UNION ALL.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from graphql_server.database import Database
+from graphql_server.engines import Row
+
+# SQLite takes 500 SELECTs in one UNION ALL, and any number of such unions.
+UNION = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A piece of SQL for WHERE; every `?` has its argument."""
+
+    sql: str
+    args: tuple[Any, ...] = ()
+
+
+def among(column: str, values: Sequence[Any]) -> Condition:
+    """A condition for a column that has one of some values; of none, it is never met."""
+    return Condition(f"{column} IN ({', '.join('?' * len(values))})", tuple(values)) if values else Condition("1 = 0")
+
+
+def containing(column: str, part: str) -> Condition:
+    """A condition for a column that contains a text, whatever its case."""
+    escaped = part.replace("!", "!!").replace("%", "!%").replace("_", "!_")
+    return Condition(f"LOWER({column}) LIKE LOWER(?) ESCAPE '!'", (f"%{escaped}%",))
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table, the columns that are read of it (the key first), and the index that each order needs.
+
+    `parent` is the column that nested lists are cut by; an index is named by (has a parent, ordered by).
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    parent: str | None
+    indexes: Mapping[tuple[bool, str | None], str] = field(hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An order of a table: by a column, then by key; without a column by key alone.
+
+    `name` stands in cursors. NULL comes before every value, on both engines.
+    """
+
+    name: str
+    column: str | None = None
+    descending: bool = False
+
+    @property
+    def reversed(self) -> "Order":
+        return replace(self, descending=not self.descending)
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """The place of a row in an order."""
+
+    value: Any
+    pk: int
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Which rows of a table, in which order."""
+
+    table: Table
+    order: Order
+    conditions: tuple[Condition, ...] = ()
+
+    def position(self, row: Row) -> Position:
+        column = self.order.column
+        return Position(None if column is None else row[self.table.columns.index(column)], row[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One page: at most `limit` rows of `parent` between two positions, counted from the end if `backward`."""
+
+    limit: int
+    parent: int | None = None
+    after: Position | None = None
+    before: Position | None = None
+    backward: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """The rows of a span in the listing's order; `more`: there are others beyond the limit."""
+
+    rows: Sequence[Row]
+    more: bool
+
+
+async def slices(database: Database, listing: Listing, spans: Sequence[Span]) -> list[Slice]:
+    """Read many pages of one listing by one statement."""
+    selects = [
+        (number, select) for number, span in enumerate(spans) for select in _selects(listing, span, database.engine.name)
+    ]
+    numbered = [f"SELECT {number} AS span, {select.sql}" for number, select in selects]
+    args = [arg for _, select in selects for arg in select.args]
+    found: list[list[Row]] = [[] for _ in spans]
+    for number, *row in await database.fetch(_union(numbered, database.engine.name), args):
+        found[number].append(tuple(row))
+    return [_cut(rows, span) for rows, span in zip(found, spans, strict=True)]
+
+
+async def counts(database: Database, listing: Listing, parents: Sequence[int | None]) -> list[int]:
+    """How many rows the listing has for each parent, by one statement."""
+    table = listing.table
+    if list(parents) == [None]:
+        where = _where(listing.conditions)
+        rows = await database.fetch(f"SELECT COUNT(*) FROM {table.name}{where.sql}", where.args)
+        return [rows[0][0]]
+    marks = ", ".join("?" * len(parents))
+    where = _where((Condition(f"{table.parent} IN ({marks})", tuple(parents)), *listing.conditions))
+    sql = f"SELECT {table.parent}, COUNT(*) FROM {table.name}{where.sql} GROUP BY {table.parent}"
+    found: dict[int | None, int] = {row[0]: row[1] for row in await database.fetch(sql, where.args)}
+    return [found.get(parent, 0) for parent in parents]
+
+
+async def rows_of(database: Database, table: Table, pks: Sequence[int]) -> dict[int, Row]:
+    """The rows with these keys, by one statement; a key that has none is left out."""
+    marks = ", ".join("?" * len(pks))
+    rows = await database.fetch(f"SELECT {', '.join(table.columns)} FROM {table.name} WHERE pk IN ({marks})", pks)
+    return {row[0]: row for row in rows}
+
+
+def _cut(rows: list[Row], span: Span) -> Slice:
+    kept = rows[: span.limit]
+    return Slice(kept[::-1] if span.backward else kept, len(rows) > span.limit)
+
+
+def _union(selects: Sequence[str], engine: str) -> str:
+    if len(selects) == 1:
+        return selects[0]
+    wrap = "SELECT * FROM ({})" if engine == "sqlite" else "({})"
+    parts = [wrap.format(select) for select in selects]
+    if engine == "sqlite" and len(parts) > UNION:
+        parts = [wrap.format(" UNION ALL ".join(parts[at : at + UNION])) for at in range(0, len(parts), UNION)]
+    return " UNION ALL ".join(parts)
+
+
+def _selects(listing: Listing, span: Span, engine: str) -> Iterator[Condition]:
+    """The arms of a span, each `columns FROM … LIMIT one more than wanted`."""
+    table = listing.table
+    order = listing.order.reversed if span.backward else listing.order
+    start, end = (span.before, span.after) if span.backward else (span.after, span.before)
+    nested = span.parent is not None
+    hint = f" FORCE INDEX ({table.indexes[nested, order.column]})" if engine == "mysql" else ""
+    parent = (Condition(f"{table.parent} = ?", (span.parent,)),) if nested else ()
+    bound = (_precedes(order, end),) if end else ()
+    sort = _sort(order, table.parent if nested else None)
+    for arm in _arms(order, start):
+        where = _where((*parent, *arm, *bound, *listing.conditions))
+        sql = f"{', '.join(table.columns)} FROM {table.name}{hint}{where.sql} ORDER BY {sort} LIMIT ?"
+        yield Condition(sql, (*where.args, span.limit + 1))
+
+
+def _arms(order: Order, start: Position | None) -> list[tuple[Condition, ...]]:
+    """What is behind a position, as conditions that an index serves, in the order of their rows."""
+    if start is None:
+        return [()]
+    column, sign = order.column, "<" if order.descending else ">"
+    key = Condition(f"pk {sign} ?", (start.pk,))
+    if column is None:
+        return [(key,)]
+    nothing = Condition(f"{column} IS NULL")
+    if start.value is None:
+        return [(nothing, key)] if order.descending else [(nothing, key), (Condition(f"{column} IS NOT NULL"),)]
+    arms = [(Condition(f"{column} = ?", (start.value,)), key), (Condition(f"{column} {sign} ?", (start.value,)),)]
+    return [*arms, (nothing,)] if order.descending else arms
+
+
+def _precedes(order: Order, end: Position) -> Condition:
+    """What is before a position; this bounds a page that has another, indexed, start."""
+    column, sign = order.column, ">" if order.descending else "<"
+    if column is None:
+        return Condition(f"pk {sign} ?", (end.pk,))
+    if end.value is None:
+        same = f"{column} IS NULL AND pk {sign} ?"
+        return Condition(f"({column} IS NOT NULL OR {same})" if order.descending else f"({same})", (end.pk,))
+    nothing = "" if order.descending else f"{column} IS NULL OR "
+    return Condition(
+        f"({nothing}{column} {sign} ? OR ({column} = ? AND pk {sign} ?))", (end.value, end.value, end.pk)
+    )
+
+
+def _sort(order: Order, parent: str | None) -> str:
+    # MySQL takes the index for the order only where the order names all of its columns.
+    direction = " DESC" if order.descending else ""
+    return ", ".join(f"{column}{direction}" for column in (parent, order.column, "pk") if column)
+
+
+def _where(conditions: Sequence[Condition]) -> Condition:
+    if not conditions:
+        return Condition("")
+    sql = " WHERE " + " AND ".join(condition.sql for condition in conditions)
+    return Condition(sql, tuple(arg for condition in conditions for arg in condition.args))

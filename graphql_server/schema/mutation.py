@@ -1,0 +1,119 @@
+"""The mutations: a resolver turns its input into plain values, has the album or the datasets act, and wraps."""
+
+from typing import Annotated, cast
+
+import strawberry
+from graphql import GraphQLError
+from starlette.datastructures import UploadFile
+from strawberry.file_uploads import Upload
+
+from graphql_server import datasets
+from graphql_server.errors import DatasetServerError
+from graphql_server.images import Album, Fix
+from graphql_server.schema.context import Info
+from graphql_server.schema.scalars import Degree
+from graphql_server.schema.types import Dataset, Image
+
+
+@strawberry.input(description="The title for the untrained dataset.")
+class CreateDatasetInput:
+    title: str = strawberry.field(
+        description="1 to 100 characters, not 'untrained' in any case, not another dataset's; outer spaces are cut."
+    )
+
+
+@strawberry.type(description="The dataset that was named and the fresh one.")
+class CreateDatasetPayload:
+    dataset: Dataset = strawberry.field(description="The dataset that has the title now.")
+    untrained: Dataset = strawberry.field(description="The fresh untrained dataset.")
+
+
+@strawberry.input(description="Which image to remove.")
+class RemoveImageInput:
+    pk: int = strawberry.field(description="The image's key.")
+
+
+@strawberry.type(description="The image that was removed.")
+class RemoveImagePayload:
+    image: Image = strawberry.field(description="The image as it was; its url leads nowhere any more.")
+    dataset: Dataset = strawberry.field(description="The dataset that it was in.")
+
+
+@strawberry.input(description="A photo with the model's guess and the reviewer's fix; turns are counter-clockwise.")
+class SaveFixInput:
+    file: Upload = strawberry.field(description="The photo: JPEG, PNG or WebP; stored as it is, EXIF and all.")
+    original_file_name: str | None = strawberry.field(
+        default=None, description="Up to 255 characters; by default the name of the uploaded file."
+    )
+    exif_degree: Degree | None = strawberry.field(
+        default=None, description="The turn that the EXIF asks for; by default read from the file, kept as sent."
+    )
+    model_degree: Degree = strawberry.field(description="The turn that the model asks for after EXIF is applied.")
+    confidence: float = strawberry.field(description="The model's confidence, from 0 to 1.")
+    user_fix_degree: Degree = strawberry.field(description="The reviewer's turn on top of the model's.")
+
+
+@strawberry.type(description="The image that was saved.")
+class SaveFixPayload:
+    image: Image = strawberry.field(description="The new image, in the untrained dataset.")
+
+
+@strawberry.type(description="What can be changed.")
+class Mutation:
+    @strawberry.mutation(description="Give the untrained dataset a title, and open a fresh one.")
+    async def create_dataset(
+        self,
+        info: Info,
+        input: Annotated[CreateDatasetInput, strawberry.argument(description="The title.")],
+    ) -> CreateDatasetPayload | None:
+        sealed, opened = await datasets.seal(info.context.album.database, input.title)
+        info.context.loaders.forget()
+        return CreateDatasetPayload(dataset=Dataset.of(sealed), untrained=Dataset.of(opened))
+
+    @strawberry.mutation(description="Remove an image and its file, from whichever dataset.")
+    async def remove_image(
+        self, info: Info, input: Annotated[RemoveImageInput, strawberry.argument(description="Which one.")]
+    ) -> RemoveImagePayload | None:
+        image = Image.of(await info.context.album.remove_image(input.pk))
+        info.context.loaders.forget()
+        return RemoveImagePayload(image=image, dataset=await image.load_dataset(info))
+
+    @strawberry.mutation(description="Save a photo with its fix into the untrained dataset.")
+    async def save_fix(
+        self, info: Info, input: Annotated[SaveFixInput, strawberry.argument(description="The fix.")]
+    ) -> SaveFixPayload | None:
+        image = await _save(info.context.album, input)
+        info.context.loaders.forget()
+        return SaveFixPayload(image=image)
+
+    @strawberry.mutation(
+        description="Save many photos with their fixes, in order; one that cannot be saved is null and has an error."
+    )
+    async def save_fixes(
+        self, info: Info, inputs: Annotated[list[SaveFixInput], strawberry.argument(description="The fixes.")]
+    ) -> list[SaveFixPayload | None]:
+        payloads = [await _save_or_error(info.context.album, input) for input in inputs]
+        info.context.loaders.forget()
+        # graphql-core raises an error that it finds in a list at that item's place.
+        return cast("list[SaveFixPayload | None]", payloads)
+
+
+async def _save(album: Album, input: SaveFixInput) -> Image:
+    file = cast("UploadFile", input.file)
+    name = input.original_file_name
+    fix = Fix(
+        original_file_name=(file.filename or "") if name is None else name,
+        exif_degree=input.exif_degree,
+        model_degree=input.model_degree,
+        confidence=input.confidence,
+        user_fix_degree=input.user_fix_degree,
+    )
+    await file.seek(0)  # one file may be sent for several fixes
+    return Image.of(await album.save_fix(file, fix))
+
+
+async def _save_or_error(album: Album, input: SaveFixInput) -> SaveFixPayload | GraphQLError:
+    try:
+        return SaveFixPayload(image=await _save(album, input))
+    except DatasetServerError as error:
+        return GraphQLError(str(error), original_error=error)

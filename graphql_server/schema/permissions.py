@@ -1,0 +1,36 @@
+"""Nobody gets in whom the user server does not know: every root field asks it, also one added tomorrow."""
+
+from typing import Any
+
+import strawberry
+from strawberry.permission import BasePermission, PermissionExtension
+from strawberry.types.base import StrawberryObjectDefinition
+from strawberry.types.field import StrawberryField
+
+from graphql_server.schema.context import Context
+
+ROOTS = ("Query", "Mutation", "Subscription")
+
+
+class IsAuthenticated(BasePermission):
+    """Asks the user server; its refusal is raised as an error with the code that fits."""
+
+    async def has_permission(self, source: Any, info: "strawberry.Info[Context, None]", **kwargs: Any) -> bool:
+        await info.context.user()
+        return True
+
+
+class GuardedSchema(strawberry.federation.Schema):
+    """A schema whose root fields all ask for permission.
+
+    The guard is put on here and not where a field is written, because the fields that federation adds
+    (`_entities`, `_service`) are written nowhere, and because a field can then not be forgotten.
+    """
+
+    def get_fields(self, type_definition: StrawberryObjectDefinition) -> list[StrawberryField]:
+        fields = super().get_fields(type_definition)
+        if type_definition.name in ROOTS:
+            for field in fields:
+                if not any(isinstance(extension, PermissionExtension) for extension in field.extensions):
+                    field.extensions.append(PermissionExtension([IsAuthenticated()], use_directives=False))
+        return fields

@@ -1,0 +1,148 @@
+"""The queries, and the two ways in which others refer to our objects: Relay's node and federation's entities."""
+
+from typing import Annotated, Any, cast
+
+import strawberry
+from graphql import GraphQLError
+from strawberry.federation.schema import FederationAny
+
+from graphql_server import datasets
+from graphql_server.errors import BadUserInput, DatasetServerError
+from graphql_server.schema.connections import (
+    LARGEST_INT,
+    After,
+    Before,
+    Connection,
+    First,
+    Last,
+    connect,
+    span_of,
+)
+from graphql_server.schema.context import Info
+from graphql_server.schema.types import (
+    Dataset,
+    DatasetFilterArgument,
+    DatasetOrderArgument,
+    Image,
+    ImageFilterArgument,
+    ImageOrderArgument,
+    Node,
+    dataset_listing,
+    image_listing,
+    pk_of,
+)
+
+Entity = Annotated[Dataset | Image, strawberry.union("_Entity", description="What other subgraphs may refer to.")]
+KEYS = {"__typename", "id", "pk"}
+
+
+@strawberry.type(description="What can be read.")
+class Query:
+    @strawberry.field(description="All datasets.")
+    async def datasets(
+        self,
+        info: Info,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+        filter: DatasetFilterArgument = None,
+        order_by: DatasetOrderArgument = None,
+    ) -> Connection[Dataset]:
+        listing = dataset_listing(filter, order_by)
+        return await connect(info, listing, span_of(listing, first, after, last, before), Dataset.of)
+
+    @strawberry.field(description="The dataset with this key; null where there is none.")
+    async def dataset(
+        self, info: Info, pk: Annotated[int, strawberry.argument(description="The dataset's key.")]
+    ) -> Dataset | None:
+        return await load(info, "Dataset", pk)
+
+    @strawberry.field(description="The open dataset, which fixes are saved into.")
+    async def untrained(self, info: Info) -> Dataset:
+        return Dataset.of(await datasets.untrained(info.context.album.database))
+
+    @strawberry.field(description="All images of all datasets.")
+    async def images(
+        self,
+        info: Info,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+        filter: ImageFilterArgument = None,
+        order_by: ImageOrderArgument = None,
+    ) -> Connection[Image]:
+        listing = image_listing(filter, order_by)
+        parent = filter.dataset_pk if filter else None
+        return await connect(info, listing, span_of(listing, first, after, last, before, parent), Image.of)
+
+    @strawberry.field(description="The image with this key; null where there is none.")
+    async def image(
+        self, info: Info, pk: Annotated[int, strawberry.argument(description="The image's key.")]
+    ) -> Image | None:
+        return await load(info, "Image", pk)
+
+    @strawberry.field(description="The object with this id; null where it is gone.")
+    async def node(
+        self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="The object's id.")]
+    ) -> Node | None:
+        return await load(info, *pk_of(id))
+
+    @strawberry.field(description="The objects with these ids, in their order; null for each that is gone.")
+    async def nodes(
+        self, info: Info, ids: Annotated[list[strawberry.ID], strawberry.argument(description="The objects' ids.")]
+    ) -> list[Node | None]:
+        return cast("list[Node | None]", await load_many(info, [pk_of(id) for id in ids]))
+
+    @strawberry.field(
+        name="_entities", description="The objects that a gateway's representations stand for, in their order."
+    )
+    async def entities(
+        self,
+        info: Info,
+        representations: Annotated[
+            list[FederationAny], strawberry.argument(description="Each a __typename and an id or a pk.")
+        ],
+    ) -> list[Entity | None]:
+        keys = [_key(representation) for representation in representations]
+        found = iter(await load_many(info, [key for key in keys if not isinstance(key, GraphQLError)]))
+        # graphql-core raises an error that it finds in a list at that item's place.
+        answer = [key if isinstance(key, GraphQLError) else next(found) for key in keys]
+        return cast("list[Entity | None]", answer)
+
+
+async def load(info: Info, type_name: str, pk: int) -> Any:
+    return (await load_many(info, [(type_name, pk)]))[0]
+
+
+async def load_many(info: Info, keys: list[tuple[str, int]]) -> list[Dataset | Image | None]:
+    """The objects with these keys, each type by one statement and each key once."""
+    loaders = info.context.loaders
+    sets = {pk for name, pk in keys if name == "Dataset" and 0 < pk <= LARGEST_INT}
+    pictures = {pk for name, pk in keys if name == "Image" and 0 < pk <= LARGEST_INT}
+    rows = {("Dataset", row[0]): Dataset.of(row) for row in await loaders.datasets.load_many(sets) if row}
+    rows |= {("Image", row[0]): Image.of(row) for row in await loaders.images.load_many(pictures) if row}
+    return [rows.get(key) for key in keys]
+
+
+def _key(representation: object) -> tuple[str, int] | GraphQLError:
+    """What a representation stands for, or what is wrong with it; fields beside the keys are the gateway's."""
+    try:
+        return _read(representation)
+    except DatasetServerError as error:
+        return GraphQLError(str(error), original_error=error)
+
+
+def _read(representation: object) -> tuple[str, int]:
+    if not isinstance(representation, dict):
+        raise BadUserInput("A representation is an object.")
+    fields = cast("dict[str, object]", representation)
+    name, pk, id = (fields.get(key) for key in ("__typename", "pk", "id"))
+    if name not in ("Dataset", "Image"):
+        raise BadUserInput("A representation's __typename is Dataset or Image.")
+    if isinstance(pk, int) and not isinstance(pk, bool):
+        return str(name), pk
+    if isinstance(id, str) and pk_of(id)[0] == name:
+        return pk_of(id)
+    raise BadUserInput(f"A representation of {name} has its pk, a number, or its id.")

@@ -1,0 +1,302 @@
+"""The two types, Dataset and Image, and how their lists are narrowed and ordered."""
+
+import base64
+import binascii
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Annotated
+
+import strawberry
+
+from graphql_server import datasets, images
+from graphql_server.engines import Row
+from graphql_server.errors import BadUserInput, NotFound
+from graphql_server.models import moment
+from graphql_server.pages import Listing, Order
+from graphql_server.schema.connections import After, Before, Connection, First, Last, connect, span_of
+from graphql_server.schema.context import Info
+from graphql_server.schema.scalars import Degree
+
+
+def global_id(type_name: str, pk: int) -> strawberry.ID:
+    return strawberry.ID(base64.b64encode(f"{type_name}:{pk}".encode()).decode())
+
+
+def pk_of(global_id: str) -> tuple[str, int]:
+    """The type's name and the key that a global id stands for; BadUserInput where it is none."""
+    try:
+        name, _, pk = base64.b64decode(global_id, validate=True).decode().partition(":")
+    except (binascii.Error, ValueError):
+        name, pk = "", ""
+    if name not in ("Dataset", "Image") or not (pk.isascii() and pk.isdigit() and len(pk) <= 10):
+        raise BadUserInput(f"'{global_id:.100}' is the id of no Dataset or Image.")
+    return name, int(pk)
+
+
+@strawberry.interface(description="An object that can be fetched again by its id.")
+class Node:
+    pk: strawberry.Private[int]
+
+    @strawberry.field(description="The object's id among all objects; opaque.")
+    def id(self) -> strawberry.ID:
+        return global_id(type(self).__name__, self.pk)
+
+
+@strawberry.enum(description="Which way a list runs.")
+class OrderDirection(Enum):
+    ASC = strawberry.enum_value("ASC", description="From the smallest to the largest.")
+    DESC = strawberry.enum_value("DESC", description="From the largest to the smallest.")
+
+
+@strawberry.enum(description="What images can be ordered by.")
+class ImageOrderField(Enum):
+    CREATED_AT = strawberry.enum_value("CREATED_AT", description="The order in which they were saved.")
+    CONFIDENCE = strawberry.enum_value("CONFIDENCE", description="The model's confidence.")
+    ORIGINAL_FILE_NAME = strawberry.enum_value("ORIGINAL_FILE_NAME", description="The name of the uploaded file.")
+
+
+@strawberry.enum(description="What datasets can be ordered by.")
+class DatasetOrderField(Enum):
+    CREATED_AT = strawberry.enum_value("CREATED_AT", description="The order in which they were opened.")
+    TITLE = strawberry.enum_value("TITLE", description="The title.")
+
+
+@strawberry.input(description="An order for images.")
+class ImageOrder:
+    field: ImageOrderField = strawberry.field(
+        default=ImageOrderField.CREATED_AT, description="What to order by; ties are in the order of saving."
+    )
+    direction: OrderDirection = strawberry.field(default=OrderDirection.ASC, description="Which way.")
+
+
+@strawberry.input(description="An order for datasets.")
+class DatasetOrder:
+    field: DatasetOrderField = strawberry.field(default=DatasetOrderField.CREATED_AT, description="What to order by.")
+    direction: OrderDirection = strawberry.field(default=OrderDirection.ASC, description="Which way.")
+
+
+@strawberry.input(description="A range of confidences; both ends belong to it.")
+class ConfidenceRange:
+    from_: float | None = strawberry.field(default=None, name="from", description="The smallest.")
+    to: float | None = strawberry.field(default=None, description="The largest.")
+
+
+@strawberry.input(description="A range of time.")
+class DateTimeRange:
+    from_: datetime | None = strawberry.field(default=None, name="from", description="The first moment; belongs to it.")
+    before: datetime | None = strawberry.field(default=None, description="The end; does not belong to it.")
+
+
+@strawberry.input(description="A text to look for.")
+class TextFilter:
+    equals: str | None = strawberry.field(default=None, description="The whole text, to the letter.")
+    contains: str | None = strawberry.field(default=None, description="A part of the text, in any case.")
+
+
+@strawberry.input(description="Narrows a list of datasets; what is left out or null narrows nothing.")
+class DatasetFilter:
+    title: TextFilter | None = strawberry.field(default=None, description="By title.")
+    is_untrained: bool | None = strawberry.field(
+        default=None, description="true: only the untrained dataset; false: only named ones."
+    )
+
+
+@strawberry.input(description="Narrows a list of images; what is left out or null narrows nothing.")
+class ImageFilter:
+    dataset_pk: int | None = strawberry.field(default=None, description="Images of this dataset.")
+    exif_degree: list[Degree] | None = strawberry.field(default=None, description="Any of these EXIF turns.")
+    model_degree: list[Degree] | None = strawberry.field(default=None, description="Any of these turns by the model.")
+    user_fix_degree: list[Degree] | None = strawberry.field(
+        default=None, description="Any of these turns by the reviewer."
+    )
+    model_was_wrong: bool | None = strawberry.field(
+        default=None, description="true: the reviewer turned the image further; false: the model was right."
+    )
+    confidence: ConfidenceRange | None = strawberry.field(default=None, description="By the model's confidence.")
+    original_file_name: TextFilter | None = strawberry.field(default=None, description="By the uploaded file's name.")
+    created_at: DateTimeRange | None = strawberry.field(default=None, description="By the time of saving.")
+
+
+DatasetFilterArgument = Annotated[
+    DatasetFilter | None, strawberry.argument(description="Only the datasets that meet all of this.")
+]
+DatasetOrderArgument = Annotated[
+    DatasetOrder | None, strawberry.argument(description="The order; by default the order of opening.")
+]
+ImageFilterArgument = Annotated[
+    ImageFilter | None, strawberry.argument(description="Only the images that meet all of this.")
+]
+ImageOrderArgument = Annotated[
+    ImageOrder | None, strawberry.argument(description="The order; by default the order of saving.")
+]
+
+
+@strawberry.federation.type(
+    keys=["id", "pk"], description="A set of images. One is untrained and takes what is saved; all others have a title."
+)
+class Dataset(Node):
+    pk: int = strawberry.field(description="The key that the predecessor's clients know.")
+    title: str = strawberry.field(description="The title; 'untrained' for the open dataset.")
+    is_untrained: bool = strawberry.field(description="Whether this is the open dataset, which fixes are saved into.")
+    created_at: datetime | None = strawberry.field(
+        description="When it was opened; null where the predecessor did not record it."
+    )
+    sealed_at: datetime | None = strawberry.field(
+        description="When it was given its title; null while it is open, and where that was not recorded."
+    )
+
+    @strawberry.field(description="The dataset's images.")
+    async def images(
+        self,
+        info: Info,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+        filter: ImageFilterArgument = None,
+        order_by: ImageOrderArgument = None,
+    ) -> "Connection[Image]":
+        listing = image_listing(filter, order_by)
+        if filter and filter.dataset_pk not in (None, self.pk):
+            listing = Listing(listing.table, listing.order, (images.NONE,))
+        return await connect(info, listing, span_of(listing, first, after, last, before, self.pk), Image.of)
+
+    @classmethod
+    def of(cls, row: Row) -> "Dataset":
+        pk, title, untrained, created_at, sealed_at = row
+        return cls(
+            pk=pk,
+            title=title or "",
+            is_untrained=bool(untrained),
+            created_at=moment(created_at),
+            sealed_at=moment(sealed_at),
+        )
+
+
+@strawberry.federation.type(
+    keys=["id", "pk"], description="A stored photo with the model's and the reviewer's turns, all counter-clockwise."
+)
+class Image(Node):
+    pk: int = strawberry.field(description="The key that the predecessor's clients know.")
+    dataset_pk: strawberry.Private[int]
+    original_file_name: str = strawberry.field(description="The name of the file as it was uploaded.")
+    uuid_file_name: str = strawberry.field(description="The name of the file as it is stored.")
+    exif_degree: Degree | None = strawberry.field(description="The turn that the photo's EXIF orientation asks for.")
+    model_degree: Degree | None = strawberry.field(
+        description="The turn that the model asks for after EXIF is applied; 360 and 0 mean that it is upright."
+    )
+    confidence: float | None = strawberry.field(description="The model's confidence, from 0 to 1.")
+    user_fix_degree: Degree | None = strawberry.field(
+        description="The reviewer's turn on top of the model's; 0 and 360 mean that the model was right."
+    )
+    content_type: str | None = strawberry.field(
+        description="image/jpeg, image/png or image/webp; null until it is known of a predecessor's image."
+    )
+    width: int | None = strawberry.field(description="Pixels across, as stored; null until known.")
+    height: int | None = strawberry.field(description="Pixels down, as stored; null until known.")
+    byte_size: int | None = strawberry.field(description="The file's size in bytes; null until known.")
+    sha256: str | None = strawberry.field(description="The file's SHA-256 in hexadecimal; null until known.")
+    created_at: datetime | None = strawberry.field(
+        description="When it was saved; null where the predecessor did not record it."
+    )
+
+    @strawberry.field(
+        description="The turn after EXIF that sets the photo upright: (modelDegree + userFixDegree) mod 360."
+    )
+    def upright_degree(self) -> Degree | None:
+        if self.model_degree is None or self.user_fix_degree is None:
+            return None
+        return Degree((self.model_degree + self.user_fix_degree) % 360)
+
+    @strawberry.field(description="Where the file is to be had for a while; the address is signed.")
+    def url(self, info: Info) -> str:
+        return info.context.album.media.address(self.dataset_pk, self.uuid_file_name)
+
+    @strawberry.field(description="The dataset that the image is in.")
+    async def dataset(self, info: Info) -> Dataset:
+        return await self.load_dataset(info)
+
+    async def load_dataset(self, info: Info) -> Dataset:
+        row = await info.context.loaders.datasets.load(self.dataset_pk)
+        if row is None:
+            raise NotFound(f"There is no dataset {self.dataset_pk}.")
+        return Dataset.of(row)
+
+    @classmethod
+    def of(cls, row: Row) -> "Image":
+        pk, dataset_pk, original_file_name, uuid_file_name, exif, model, confidence, user_fix, *rest = row
+        content_type, width, height, byte_size, sha256, created_at = rest
+        return cls(
+            pk=pk,
+            dataset_pk=dataset_pk,
+            original_file_name=original_file_name or "",
+            uuid_file_name=uuid_file_name or "",
+            exif_degree=exif,
+            model_degree=model,
+            confidence=confidence,
+            user_fix_degree=user_fix,
+            content_type=content_type,
+            width=width,
+            height=height,
+            byte_size=byte_size,
+            sha256=sha256,
+            created_at=moment(created_at),
+        )
+
+
+IMAGE_ORDERS = {
+    ImageOrderField.CREATED_AT: images.CREATED,
+    ImageOrderField.CONFIDENCE: images.CONFIDENCE,
+    ImageOrderField.ORIGINAL_FILE_NAME: images.NAME,
+}
+DATASET_ORDERS = {DatasetOrderField.CREATED_AT: datasets.CREATED, DatasetOrderField.TITLE: datasets.TITLE}
+
+
+def dataset_listing(filter: DatasetFilter | None, order_by: DatasetOrder | None) -> Listing:
+    order = _turned(DATASET_ORDERS[order_by.field], order_by.direction) if order_by else datasets.CREATED
+    if filter is None:
+        return Listing(datasets.TABLE, order)
+    title = filter.title or TextFilter()
+    return Listing(
+        datasets.TABLE,
+        order,
+        datasets.conditions(
+            title=title.equals, title_contains=title.contains, is_untrained=filter.is_untrained
+        ),
+    )
+
+
+def image_listing(filter: ImageFilter | None, order_by: ImageOrder | None) -> Listing:
+    order = _turned(IMAGE_ORDERS[order_by.field], order_by.direction) if order_by else images.CREATED
+    if filter is None:
+        return Listing(images.TABLE, order)
+    confidence = filter.confidence or ConfidenceRange()
+    name = filter.original_file_name or TextFilter()
+    created = filter.created_at or DateTimeRange()
+    return Listing(
+        images.TABLE,
+        order,
+        images.conditions(
+            exif_degree=filter.exif_degree,
+            model_degree=filter.model_degree,
+            user_fix_degree=filter.user_fix_degree,
+            model_was_wrong=filter.model_was_wrong,
+            confidence_from=confidence.from_,
+            confidence_to=confidence.to,
+            original_file_name=name.equals,
+            original_file_name_contains=name.contains,
+            created_from=_utc(created.from_),
+            created_before=_utc(created.before),
+        ),
+    )
+
+
+def _turned(order: Order, direction: OrderDirection) -> Order:
+    return order.reversed if direction is OrderDirection.DESC else order
+
+
+def _utc(value: datetime | None) -> datetime | None:
+    """A moment without a zone is taken as UTC."""
+    if value is None:
+        return None
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
