@@ -151,7 +151,9 @@ def connection_of(url: str, pool: int, seconds: float) -> tuple[str, dict[str, A
         }
         return "sqlite", {"engine": "tortoise.backends.sqlite", "credentials": credentials}
     if not parts.hostname or not parts.path.strip("/"):
-        raise SettingsError("DATABASE_URL needs a host and a database: mysql://user:password@host:3306/database")
+        raise SettingsError(
+            "DATABASE_URL needs a host and a database: mysql://user:password@host:3306/database"
+        )
     credentials = {
         "host": parts.hostname,
         "port": parts.port or 3306,

@@ -182,7 +182,9 @@ class Sqlite:
 
     async def fetch(self, sql: str, args: Sequence[Any]) -> Sequence[Row]:
         async with self.client.acquire_connection() as connection:
-            return cast("Sequence[Row]", await cast("Any", connection).execute_fetchall(sql, _sqlite_args(args)))
+            return cast(
+                "Sequence[Row]", await cast("Any", connection).execute_fetchall(sql, _sqlite_args(args))
+            )
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[SqliteSession]:

@@ -33,9 +33,7 @@ T = TypeVar("T")
 
 
 class Readable(Protocol):
-    """An upload: its bytes in order, then none."""
-
-    async def read(self, size: int, /) -> bytes: ...
+    async def read(self, size: int, /) -> bytes: ...  # b"" at the end
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +75,14 @@ class Media:
 
     def __init__(self, root: Path, url: str, keys: tuple[str, ...], seconds: int) -> None:
         self.root = root
-        self._url = url
-        self._seconds = seconds
+        self._url, self._seconds = url, seconds
         # Keyed once: a copy costs a fraction of a new HMAC, and one page of images signs a thousand.
         self._macs = [hmac.new(key.encode(), digestmod=hashlib.sha256) for key in keys]
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="media")
+
+    async def check_writable(self) -> None:
+        """Raise StorageUnavailable unless pictures can be staged."""
+        await _finish(self._threads, _try, self.root / STAGING)
 
     async def stage(self, source: Readable, max_bytes: int) -> Staged:
         """Copy an upload to the disk and hash it on the way; a failure leaves nothing.
@@ -213,6 +214,12 @@ def _sync(path: Path) -> None:
         os.fsync(folder)
 
 
+def _try(staging: Path) -> None:
+    staging.mkdir(exist_ok=True)
+    if not os.access(staging, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
 def _create(path: Path) -> BinaryIO:
     # Only the staging folder, never the root: a volume that is not mounted must not be written under.
     path.parent.mkdir(exist_ok=True)
@@ -248,6 +255,6 @@ def _open(root: Path, dataset_pk: str, file_name: str, threads: Executor) -> Ope
     if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
         raise NotFound("there is no such picture")
-    file, head = os.fdopen(descriptor, "rb", buffering=0), os.pread(descriptor, 16, 0)
+    head = os.pread(descriptor, 16, 0)
     etag = f'"{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}"'
-    return Opened(head, status.st_size, status.st_mtime, etag, file, threads)
+    return Opened(head, status.st_size, status.st_mtime, etag, os.fdopen(descriptor, "rb"), threads)

@@ -27,7 +27,11 @@ class Condition:
 
 def among(column: str, values: Sequence[Any]) -> Condition:
     """A condition for a column that has one of some values; of none, it is never met."""
-    return Condition(f"{column} IN ({', '.join('?' * len(values))})", tuple(values)) if values else Condition("1 = 0")
+    return (
+        Condition(f"{column} IN ({', '.join('?' * len(values))})", tuple(values))
+        if values
+        else Condition("1 = 0")
+    )
 
 
 def containing(column: str, part: str) -> Condition:
@@ -108,7 +112,9 @@ class Slice:
 async def slices(database: Database, listing: Listing, spans: Sequence[Span]) -> list[Slice]:
     """Read many pages of one listing by one statement."""
     selects = [
-        (number, select) for number, span in enumerate(spans) for select in _selects(listing, span, database.engine.name)
+        (number, select)
+        for number, span in enumerate(spans)
+        for select in _selects(listing, span, database.engine.name)
     ]
     numbered = [f"SELECT {number} AS span, {select.sql}" for number, select in selects]
     args = [arg for _, select in selects for arg in select.args]
@@ -135,7 +141,9 @@ async def counts(database: Database, listing: Listing, parents: Sequence[int | N
 async def rows_of(database: Database, table: Table, pks: Sequence[int]) -> dict[int, Row]:
     """The rows with these keys, by one statement; a key that has none is left out."""
     marks = ", ".join("?" * len(pks))
-    rows = await database.fetch(f"SELECT {', '.join(table.columns)} FROM {table.name} WHERE pk IN ({marks})", pks)
+    rows = await database.fetch(
+        f"SELECT {', '.join(table.columns)} FROM {table.name} WHERE pk IN ({marks})", pks
+    )
     return {row[0]: row for row in rows}
 
 
@@ -150,7 +158,9 @@ def _union(selects: Sequence[str], engine: str) -> str:
     wrap = "SELECT * FROM ({})" if engine == "sqlite" else "({})"
     parts = [wrap.format(select) for select in selects]
     if engine == "sqlite" and len(parts) > UNION:
-        parts = [wrap.format(" UNION ALL ".join(parts[at : at + UNION])) for at in range(0, len(parts), UNION)]
+        parts = [
+            wrap.format(" UNION ALL ".join(parts[at : at + UNION])) for at in range(0, len(parts), UNION)
+        ]
     return " UNION ALL ".join(parts)
 
 
@@ -180,8 +190,13 @@ def _arms(order: Order, start: Position | None) -> list[tuple[Condition, ...]]:
         return [(key,)]
     nothing = Condition(f"{column} IS NULL")
     if start.value is None:
-        return [(nothing, key)] if order.descending else [(nothing, key), (Condition(f"{column} IS NOT NULL"),)]
-    arms = [(Condition(f"{column} = ?", (start.value,)), key), (Condition(f"{column} {sign} ?", (start.value,)),)]
+        return (
+            [(nothing, key)] if order.descending else [(nothing, key), (Condition(f"{column} IS NOT NULL"),)]
+        )
+    arms = [
+        (Condition(f"{column} = ?", (start.value,)), key),
+        (Condition(f"{column} {sign} ?", (start.value,)),),
+    ]
     return [*arms, (nothing,)] if order.descending else arms
 
 

@@ -147,27 +147,27 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.workers > 1 and self.database_url.startswith("sqlite"):
-            raise SettingsError("WORKERS: SQLite serves one process; set WORKERS=1 or a mysql:// DATABASE_URL")
+            raise SettingsError(
+                "WORKERS: SQLite serves one process; set WORKERS=1 or a mysql:// DATABASE_URL"
+            )
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "Settings":
         """Read every setting; SettingsError names the first that is missing or wrong."""
-        return cls(
-            **{
-                field.name: read(field, environ)
-                for field in dataclasses.fields(cls)
-                if field.default is dataclasses.MISSING or environ.get(field.name.upper())
-            }
-        )
+        return cls(**{field.name: setting(field.name, environ) for field in dataclasses.fields(cls)})
 
 
-def read(field: "dataclasses.Field[Any]", environ: Mapping[str, str]) -> Any:
-    """One setting's value; its text is repeated in the error unless it may hold a secret."""
-    name, text = field.name.upper(), environ.get(field.name.upper(), "")
+def setting(name: str, environ: Mapping[str, str]) -> Any:
+    """One setting's value, for commands that need few; SettingsError where it is missing or wrong."""
+    field = next(field for field in dataclasses.fields(Settings) if field.name == name)
+    variable, text = name.upper(), environ.get(name.upper(), "")
+    if not text and field.default is not dataclasses.MISSING:
+        return field.default
     if not text:
-        raise SettingsError(f"{name} is not set: {field.metadata['what']}")
+        raise SettingsError(f"{variable} is not set: {field.metadata['what']}")
     try:
         return field.metadata["parse"](text)
     except ValueError as error:
+        # A secret is not repeated in the error, which may end up in a log.
         shown = "" if field.metadata["secret"] else f"={text!r}"
-        raise SettingsError(f"{name}{shown} {error}") from None
+        raise SettingsError(f"{variable}{shown} {error}") from None

@@ -25,11 +25,13 @@ PREFLIGHT_HEADERS = ("graphql-require-preflight", "apollo-require-preflight", "x
 def from_query_string(request: Request) -> Operation:
     """The operation of a GET request."""
     parameters = request.query_params
-    return _operation({
-        "query": parameters.get("query"),
-        "operationName": parameters.get("operationName"),
-        "variables": _json(parameters.get("variables") or "{}", "variables"),
-    })
+    return _operation(
+        {
+            "query": parameters.get("query"),
+            "operationName": parameters.get("operationName"),
+            "variables": _json(parameters.get("variables") or "{}", "variables"),
+        }
+    )
 
 
 async def from_body(request: Request, max_bytes: int) -> Operation:
@@ -66,7 +68,9 @@ async def _counted(request: Request, most: int) -> AsyncGenerator[bytes, None]:
 
 async def _form(request: Request, max_bytes: int) -> dict[str, Any]:
     if not any(name in request.headers for name in PREFLIGHT_HEADERS):
-        raise BadRequest("A multipart request needs the header 'GraphQL-Require-Preflight: 1'.", 403, "PREFLIGHT_REQUIRED")
+        raise BadRequest(
+            "A multipart request needs the header 'GraphQL-Require-Preflight: 1'.", 403, "PREFLIGHT_REQUIRED"
+        )
     parser = MultiPartParser(
         request.headers,
         _counted(request, max_bytes),
@@ -107,7 +111,9 @@ def _files(form: FormData) -> list[tuple[str, UploadFile]]:
         file = form.get(name)
         if not isinstance(file, UploadFile):
             raise BadRequest(f"'map' names a file {name!r} that the form does not have.")
-        if not isinstance(paths, list) or not all(isinstance(path, str) for path in cast("list[object]", paths)):
+        if not isinstance(paths, list) or not all(
+            isinstance(path, str) for path in cast("list[object]", paths)
+        ):
             raise BadRequest(f"'map' gives no list of paths for the file {name!r}.")
         found += [(path, file) for path in cast("list[str]", paths)]
     if len(found) > MOST_FILES:

@@ -15,9 +15,19 @@ from graphql_server.migrations import m0001_datasets_and_images
 
 LOCK = "dataset-server.migrate"
 LOCK_SECONDS = 600
+LONGEST_STATEMENT = 24 * 3600.0
 
 Migration = Callable[[Session, str], Awaitable[None]]
 MIGRATIONS: dict[str, Migration] = {"0001_datasets_and_images": m0001_datasets_and_images.apply}
+
+
+async def run(url: str, said: Callable[[str], None]) -> None:
+    """Migrate the database at an address; a statement may take as long as a large table needs."""
+    database = await Database.open(url, pool=1, seconds=LONGEST_STATEMENT)
+    try:
+        await migrate(database, said)
+    finally:
+        await database.close()
 
 
 async def migrate(database: Database, said: Callable[[str], None]) -> None:
@@ -33,7 +43,9 @@ async def migrate(database: Database, said: Callable[[str], None]) -> None:
         for name in await _missing(session):
             said(name)
             await MIGRATIONS[name](session, database.engine.name)
-            await session.fetch("INSERT INTO schema_migration (name, applied_at) VALUES (?, ?)", [name, int(time.time())])
+            await session.fetch(
+                "INSERT INTO schema_migration (name, applied_at) VALUES (?, ?)", [name, int(time.time())]
+            )
 
 
 async def check(database: Database) -> None:
@@ -67,7 +79,9 @@ async def _locked(database: Database) -> AsyncIterator[Session]:
             return
         ((taken,),) = await session.fetch("SELECT GET_LOCK(?, ?)", [LOCK, LOCK_SECONDS])
         if taken != 1:
-            raise SettingsError(f"Another process has been migrating this database for {LOCK_SECONDS} seconds")
+            raise SettingsError(
+                f"Another process has been migrating this database for {LOCK_SECONDS} seconds"
+            )
         try:
             yield session
         finally:

@@ -21,7 +21,9 @@ LARGEST_INT = 2**31 - 1
 
 First = Annotated[
     int | None,
-    strawberry.argument(description=f"How many items from the start, at most {LARGEST_PAGE}; {PAGE} by default."),
+    strawberry.argument(
+        description=f"How many items from the start, at most {LARGEST_PAGE}; {PAGE} by default."
+    ),
 ]
 After = Annotated[str | None, strawberry.argument(description="Begin behind this cursor.")]
 Last = Annotated[
@@ -88,7 +90,9 @@ class PageInfo:
 @strawberry.type(description="An item of a list and its place there.")
 class Edge(Generic[T]):
     node: T = strawberry.field(description="The item.")
-    cursor: str = strawberry.field(description="The item's place; opaque, and still good when the item is removed.")
+    cursor: str = strawberry.field(
+        description="The item's place; opaque, and still good when the item is removed."
+    )
 
 
 @strawberry.type(description="A page of a list.")

@@ -110,7 +110,9 @@ def _answer(result: ExecutionResult) -> Answer:
         return Answer({"data": result.data})
     if result.data is None and all(error.path is None for error in result.errors):
         # graphql-core refuses variables here, before it executes anything.
-        return Answer({"errors": [_coded(error, "BAD_USER_INPUT").formatted for error in result.errors]}, refused=True)
+        return Answer(
+            {"errors": [_coded(error, "BAD_USER_INPUT").formatted for error in result.errors]}, refused=True
+        )
     return Answer({"errors": [_shown(error).formatted for error in result.errors], "data": result.data})
 
 

@@ -32,7 +32,9 @@ from graphql_server.schema.types import (
     pk_of,
 )
 
-Entity = Annotated[Dataset | Image, strawberry.union("_Entity", description="What other subgraphs may refer to.")]
+Entity = Annotated[
+    Dataset | Image, strawberry.union("_Entity", description="What other subgraphs may refer to.")
+]
 KEYS = {"__typename", "id", "pk"}
 
 
@@ -91,12 +93,15 @@ class Query:
 
     @strawberry.field(description="The objects with these ids, in their order; null for each that is gone.")
     async def nodes(
-        self, info: Info, ids: Annotated[list[strawberry.ID], strawberry.argument(description="The objects' ids.")]
+        self,
+        info: Info,
+        ids: Annotated[list[strawberry.ID], strawberry.argument(description="The objects' ids.")],
     ) -> list[Node | None]:
         return cast("list[Node | None]", await load_many(info, [pk_of(id) for id in ids]))
 
     @strawberry.field(
-        name="_entities", description="The objects that a gateway's representations stand for, in their order."
+        name="_entities",
+        description="The objects that a gateway's representations stand for, in their order.",
     )
     async def entities(
         self,

@@ -1,0 +1,142 @@
+"""Puts the server together: routes, middleware, and what is opened at the start and closed at the end."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import httpx
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Mount
+
+from graphql_server import migrations, users
+from graphql_server.database import Database
+from graphql_server.errors import SettingsError, StorageUnavailable
+from graphql_server.http import graphiql, graphql, health, media
+from graphql_server.http.log import RequestLog
+from graphql_server.images import Album
+from graphql_server.media import Media
+from graphql_server.pictures import Decoder
+from graphql_server.schema.execution import Executor
+from graphql_server.settings import Settings
+from graphql_server.users import Users
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What lives as long as the server and needs its event loop."""
+
+    album: Album
+    users: Users
+
+
+def create_app(settings: Settings, user_transport: httpx.AsyncBaseTransport | None = None) -> Starlette:
+    """The whole server as an ASGI application; `user_transport` reaches a user server in the same process.
+
+    Its lifespan opens the database and closes it, so it must be run. It raises SettingsError where the
+    database cannot be used as it is.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with opened(settings, user_transport) as parts:
+            app.router.routes[:] = _routes(settings, parts)
+            yield
+
+    return Starlette(
+        lifespan=lifespan,
+        middleware=[Middleware(RequestLog), *_cors(settings)],
+        exception_handlers={HTTPException: _http_error, Exception: _bug},
+    )
+
+
+@asynccontextmanager
+async def opened(
+    settings: Settings, user_transport: httpx.AsyncBaseTransport | None = None
+) -> AsyncIterator[Parts]:
+    """Open everything that a server needs, and close it again; SettingsError where something cannot be used."""
+    async with AsyncExitStack() as stack:
+        database = await Database.open(
+            settings.database_url, pool=settings.database_pool, seconds=settings.database_seconds
+        )
+        stack.push_async_callback(database.close)
+        await migrations.check(database)
+        store = Media(
+            settings.media_root, settings.media_url, settings.media_signing_key, settings.media_url_seconds
+        )
+        try:
+            await store.check_writable()
+        except StorageUnavailable:
+            raise SettingsError(
+                f"MEDIA_ROOT={str(settings.media_root)!r} is no folder that can be written to"
+            ) from None
+        decoder = Decoder(settings.decoders, settings.max_pixels)
+        stack.callback(decoder.close)
+        known = users.connect(settings, user_transport)
+        stack.push_async_callback(known.aclose)
+        yield Parts(Album(database, store, decoder, settings.max_upload_bytes), known)
+
+
+def media_app(root: Path, keys: tuple[str, ...]) -> Starlette:
+    """The media folder alone, at the root as the predecessor's front end expects; without keys unsigned."""
+    store = Media(root, "", keys or ("unsigned",), 1)
+    return Starlette(
+        routes=[Mount("/", routes=media.routes(store, signed=bool(keys)))],
+        middleware=[Middleware(RequestLog)],
+        exception_handlers={HTTPException: _http_error, Exception: _bug},
+    )
+
+
+def _routes(settings: Settings, parts: Parts) -> list[BaseRoute]:
+    executor = Executor(introspection=settings.introspection)
+    page = partial(graphiql.page, settings.media_url) if settings.graphiql else None
+    endpoint = graphql.GraphQL(executor, parts.album, parts.users, settings.max_request_bytes, page)
+    return [
+        graphql.route(endpoint),
+        *(graphiql.routes() if settings.graphiql else []),
+        Mount("/media", routes=media.routes(parts.album.media)),
+        *health.routes(parts.album),
+    ]
+
+
+def _cors(settings: Settings) -> list[Middleware]:
+    if not settings.cors_origins:
+        return []
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=[
+                "Authorization",
+                "Content-Type",
+                "access_token",
+                "X-Request-Id",
+                *graphql.PREFLIGHT_HEADERS,
+            ],
+            expose_headers=["X-Request-Id"],
+            max_age=600,
+        )
+    ]
+
+
+async def _http_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}.get(error.status_code, "BAD_REQUEST")
+    return _errors(error.status_code, error.detail, code, error.headers)
+
+
+async def _bug(_request: Request, _error: Exception) -> Response:
+    return _errors(
+        500, "Something went wrong on the server; its log has the details.", "INTERNAL_SERVER_ERROR"
+    )
+
+
+def _errors(status: int, message: str, code: str, headers: Mapping[str, str] | None = None) -> Response:
+    return JSONResponse({"errors": [{"message": message, "extensions": {"code": code}}]}, status, headers)

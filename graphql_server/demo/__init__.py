@@ -1,0 +1,133 @@
+"""A server to try: SQLite and pictures in a folder, and a user server of its own that knows one token.
+
+Nothing is left out for the demo: the token made at the start takes the same way through the permission class
+and the user server's client as any other.
+"""
+
+import asyncio
+import hmac
+import io
+import secrets
+import sys
+from pathlib import Path
+
+import httpx
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from graphql_server import datasets, logs, migrations
+from graphql_server.app import create_app, opened
+from graphql_server.demo.drawings import Drawing, drawings
+from graphql_server.errors import SettingsError
+from graphql_server.images import Album, Fix
+from graphql_server.serving import listen
+from graphql_server.settings import Settings
+
+NAMED = 3  # so many of the drawings go into a named dataset, the others into the untrained one
+TITLE = "First steps"
+WELCOME = """
+The demo is ready. Open this in a browser:
+
+    {address}/graphql#token={token}
+
+or ask in a terminal:
+
+    curl {address}/graphql -H 'Authorization: Bearer {token}' \\
+      -H 'Content-Type: application/json' -d '{{"query": "{{ untrained {{ title images {{ totalCount }} }} }}"}}'
+
+The data is kept in {folder}; the token is new at every start. Ctrl-C stops the demo.
+"""
+
+
+def run(folder: Path, host: str, port: int) -> int:
+    """Serve the demo until it is stopped; what was saved at earlier starts is still there."""
+    token = secrets.token_urlsafe(24)
+    settings = settings_of(folder, host, port)
+    logs.configure(settings.log_format, settings.log_level)
+    transport = httpx.ASGITransport(users(token))
+    asyncio.run(_prepare(settings))
+    address = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"  # noqa: S104 - only compared
+    sys.stdout.write(WELCOME.format(address=address, token=token, folder=folder) + "\n")
+    sys.stdout.flush()
+    return listen(
+        create_app(settings, transport), host, port, timeout_graceful_shutdown=settings.shutdown_seconds
+    )
+
+
+def settings_of(folder: Path, host: str, port: int) -> Settings:
+    """The demo's settings; its folders are made where they are missing."""
+    media = folder / "media"
+    try:
+        media.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"Cannot make the folder {str(media)!r}: {error.strerror}") from None
+    return Settings(
+        database_url=f"sqlite://{folder / 'demo.db'}",
+        user_server_url="http://demo-users/authenticate",
+        media_root=media,
+        media_signing_key=(secrets.token_urlsafe(48),),
+        host=host,
+        port=port,
+        graphiql=True,
+        introspection=True,
+        log_format="text",
+    )
+
+
+async def _prepare(settings: Settings) -> None:
+    await migrations.run(settings.database_url, lambda name: None)
+    async with opened(settings) as parts:
+        database = parts.album.database
+        ((images,),) = await database.fetch("SELECT COUNT(*) FROM image_info")
+        ((named,),) = await database.fetch("SELECT COUNT(*) FROM dataset_info WHERE untrained IS NULL")
+        if not images and not named:
+            await _fill(parts.album)
+
+
+async def _fill(album: Album) -> None:
+    for number, drawing in enumerate(drawings(), start=1):
+        await album.save_fix(_Bytes(drawing.content), fix_of(drawing))
+        if number == NAMED:
+            await datasets.seal(album.database, TITLE)
+
+
+def fix_of(drawing: Drawing) -> Fix:
+    return Fix(
+        original_file_name=drawing.file_name,
+        exif_degree=drawing.exif_degree,
+        model_degree=drawing.model_degree,
+        confidence=drawing.confidence,
+        user_fix_degree=drawing.user_fix_degree,
+    )
+
+
+class _Bytes:
+    """Bytes that are read like an upload."""
+
+    def __init__(self, content: bytes) -> None:
+        self._file = io.BytesIO(content)
+
+    async def read(self, size: int, /) -> bytes:
+        return self._file.read(size)
+
+
+def run_users(token: str, host: str, port: int) -> int:
+    """Serve the demo's user server alone, for a server in another container."""
+    if not token:
+        raise SettingsError("DEMO_TOKEN is not set: the one token that this user server knows")
+    logs.configure("json", "info")
+    return listen(users(token), host, port)
+
+
+def users(token: str) -> Starlette:
+    """A user server that knows one user by one token."""
+
+    async def authenticate(request: Request) -> Response:
+        sent = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if not hmac.compare_digest(sent.encode(), token.encode()):
+            return Response(status_code=401)
+        return JSONResponse({"pk": 1, "email": "demo@example.org"})
+
+    return Starlette(routes=[Route("/authenticate", authenticate, methods=["POST"])])

@@ -1,0 +1,70 @@
+"""Databases, folders and servers for the tests; each test gets them as good as new."""
+
+import asyncio
+import os
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from graphql_server import migrations
+from tests import mysql
+from tests.servers import Server, running, settings_for
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def mysql_server() -> str:
+    """The address of the MySQL-speaking server; a test that needs it fails without it."""
+    url = os.environ.get("TEST_DATABASE_URL", "")
+    if not url.startswith("mysql://"):
+        pytest.fail("TEST_DATABASE_URL names no MySQL server; 'make test' starts one")
+    return url
+
+
+@pytest.fixture
+def new_mysql(mysql_server: str) -> Generator[str]:
+    """The address of a database without tables."""
+    url = mysql.make(mysql_server)
+    yield url
+    mysql.drop(url)
+
+
+@pytest.fixture(scope="session")
+def migrated_mysql(mysql_server: str) -> Generator[str]:
+    url = mysql.make(mysql_server)
+    asyncio.run(migrations.run(url, lambda name: None))
+    yield url
+    mysql.drop(url)
+
+
+@pytest.fixture(params=["sqlite", "mysql"])
+def engine(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def database_url(engine: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of a migrated database that holds nothing but the untrained dataset."""
+    if engine == "mysql":
+        url: str = request.getfixturevalue("migrated_mysql")
+        mysql.empty(url)
+        return url
+    url = f"sqlite://{tmp_path / 'test.db'}"
+    asyncio.run(migrations.run(url, lambda name: None))
+    return url
+
+
+@pytest.fixture
+def media_root(tmp_path: Path) -> Path:
+    return tmp_path / "media"
+
+
+@pytest.fixture
+def server(database_url: str, media_root: Path) -> Generator[Server]:
+    with running(settings_for(database_url, media_root)) as running_server:
+        yield running_server

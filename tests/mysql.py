@@ -1,0 +1,57 @@
+"""The MySQL-speaking server of the tests: its databases are made, emptied and dropped here."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import unquote, urlsplit
+from uuid import uuid4
+
+import asyncmy
+
+
+def statements(url: str, *texts: str, args: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    """Run statements on the server's own connection, apart from the code under test; gives the last one's rows."""
+    return asyncio.run(_run(url, texts, args))
+
+
+async def _run(url: str, texts: Sequence[str], args: Sequence[Any]) -> list[tuple[Any, ...]]:
+    parts = urlsplit(url)
+    connection = await asyncmy.connect(
+        host=parts.hostname or "",
+        port=parts.port or 3306,
+        user=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
+        db=parts.path.lstrip("/"),
+        autocommit=True,
+        charset="utf8mb4",
+    )
+    try:
+        rows: list[tuple[Any, ...]] = []
+        async with connection.cursor() as cursor:
+            for text in texts:
+                await cursor.execute(text, args or None)
+                rows = list(await cursor.fetchall())
+        return rows
+    finally:
+        await connection.ensure_closed()
+
+
+def make(server_url: str) -> str:
+    """The address of a new, empty database."""
+    name = f"test_{uuid4().hex[:12]}"
+    statements(server_url, f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
+    return server_url.rsplit("/", 1)[0] + "/" + name
+
+
+def drop(url: str) -> None:
+    statements(url, f"DROP DATABASE {url.rsplit('/', 1)[1]}")
+
+
+def empty(url: str) -> None:
+    """Leave a migrated database as a fresh one: an untrained dataset and nothing else."""
+    statements(
+        url,
+        "DELETE FROM image_info",
+        "DELETE FROM dataset_info",
+        "INSERT INTO dataset_info (title, untrained) VALUES ('untrained', 1)",
+    )
