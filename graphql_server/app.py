@@ -18,7 +18,7 @@ from starlette.routing import BaseRoute, Mount
 from graphql_server import migrations, users
 from graphql_server.database import Database
 from graphql_server.errors import SettingsError, StorageUnavailable
-from graphql_server.http import graphiql, graphql, health, media
+from graphql_server.http import graphiql, graphql, health, media, requests
 from graphql_server.http.log import RequestLog
 from graphql_server.images import Album
 from graphql_server.media import Media
@@ -57,9 +57,7 @@ def create_app(settings: Settings, user_transport: httpx.AsyncBaseTransport | No
 
 
 @asynccontextmanager
-async def opened(
-    settings: Settings, user_transport: httpx.AsyncBaseTransport | None = None
-) -> AsyncIterator[Parts]:
+async def opened(settings: Settings, user_transport: httpx.AsyncBaseTransport | None = None) -> AsyncIterator[Parts]:
     """Open everything that a server needs, and close it again; SettingsError where something cannot be used."""
     async with AsyncExitStack() as stack:
         database = await Database.open(
@@ -67,9 +65,7 @@ async def opened(
         )
         stack.push_async_callback(database.close)
         await migrations.check(database)
-        store = Media(
-            settings.media_root, settings.media_url, settings.media_signing_key, settings.media_url_seconds
-        )
+        store = Media(settings.media_root, settings.media_url, settings.media_signing_key, settings.media_url_seconds)
         try:
             await store.check_writable()
         except StorageUnavailable:
@@ -118,7 +114,7 @@ def _cors(settings: Settings) -> list[Middleware]:
                 "Content-Type",
                 "access_token",
                 "X-Request-Id",
-                *graphql.PREFLIGHT_HEADERS,
+                *requests.PREFLIGHT_HEADERS,
             ],
             expose_headers=["X-Request-Id"],
             max_age=600,
@@ -133,9 +129,7 @@ async def _http_error(_request: Request, error: Exception) -> Response:
 
 
 async def _bug(_request: Request, _error: Exception) -> Response:
-    return _errors(
-        500, "Something went wrong on the server; its log has the details.", "INTERNAL_SERVER_ERROR"
-    )
+    return _errors(500, "Something went wrong on the server; its log has the details.", "INTERNAL_SERVER_ERROR")
 
 
 def _errors(status: int, message: str, code: str, headers: Mapping[str, str] | None = None) -> Response:

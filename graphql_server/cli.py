@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="graphql-server",
-        description="A GraphQL server for datasets of food photos. Settings are environment variables: docs/operating.md.",
+        description="A GraphQL server for datasets of food photos; its settings are environment variables.",
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
@@ -37,18 +37,14 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     command("serve", _serve, "serve in production; every setting is checked first")
-    demo = command(
-        "demo", _demo, "serve a demo: SQLite and pictures under var/, its own user server, GraphiQL"
-    )
+    demo = command("demo", _demo, "serve a demo: SQLite and pictures under var/, its own user server, GraphiQL")
     demo.add_argument("--folder", type=Path, default=Path("var"), help="where the demo keeps its data (var)")
     users = command("demo-users", _demo_users, "serve a user server that knows one token, DEMO_TOKEN")
     users.add_argument("--port", type=int, default=8001, help="its port (8001)")
     command("migrate", _migrate, "bring the database to the tables of this version; safe to run again")
     media = command("media", _media, "serve the media folder alone, as the predecessor's media server did")
     media.add_argument("--port", type=int, default=50050, help="its port (50050)")
-    media.add_argument(
-        "--plain", action="store_true", help="give pictures to whoever knows their names, unsigned"
-    )
+    media.add_argument("--plain", action="store_true", help="give pictures to whoever knows their names, unsigned")
     schema = command("schema", _schema, "print the schema")
     schema.add_argument("--check", type=Path, metavar="FILE", help="print nothing; fail where FILE differs")
     doctor = command("doctor", _doctor, "verify that rows and files belong together; exit status 1 where not")

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -107,7 +107,7 @@ class Database:
         raise AssertionError("unreachable")
 
     @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[Transaction]:
+    async def _transaction(self) -> AsyncGenerator[Transaction]:
         with self._context:
             async with self.engine.session() as session:
                 transaction = Transaction(session)
@@ -151,9 +151,7 @@ def connection_of(url: str, pool: int, seconds: float) -> tuple[str, dict[str, A
         }
         return "sqlite", {"engine": "tortoise.backends.sqlite", "credentials": credentials}
     if not parts.hostname or not parts.path.strip("/"):
-        raise SettingsError(
-            "DATABASE_URL needs a host and a database: mysql://user:password@host:3306/database"
-        )
+        raise SettingsError("DATABASE_URL needs a host and a database: mysql://user:password@host:3306/database")
     credentials = {
         "host": parts.hostname,
         "port": parts.port or 3306,

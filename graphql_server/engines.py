@@ -7,8 +7,8 @@ time, and on SQLite the only connection.
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import datetime
 from typing import Any, Literal, Protocol, cast
 
@@ -35,15 +35,15 @@ SQLITE_AWAY = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONL
 class Engine(Protocol):
     """One kind of database."""
 
-    name: Literal["sqlite", "mysql"]
-    client: BaseDBAsyncClient
+    @property
+    def name(self) -> Literal["sqlite", "mysql"]: ...
 
     async def fetch(self, sql: str, args: Sequence[Any]) -> Sequence[Row]:
         """Run one statement, its arguments marked by `?`, and give its rows."""
         ...
 
-    def session(self) -> "Any":
-        """An asynchronous context manager: one Session that nobody else uses."""
+    def session(self) -> "AbstractAsyncContextManager[Session]":
+        """One connection that nobody else uses until the block ends."""
         ...
 
     def failure(self, error: BaseException) -> Failure:
@@ -54,7 +54,8 @@ class Engine(Protocol):
 class Session(Protocol):
     """A connection of one's own, for a transaction or a lock; `client` is what Tortoise's models use."""
 
-    client: BaseDBAsyncClient
+    @property
+    def client(self) -> BaseDBAsyncClient: ...
 
     async def fetch(self, sql: str, args: Sequence[Any] = ()) -> Sequence[Row]: ...
     async def begin(self) -> None: ...
@@ -68,6 +69,12 @@ def _cause(error: BaseException) -> BaseException:
     return inner if isinstance(inner, BaseException) else error
 
 
+async def _execute(connection: Connection, sql: str, args: Sequence[Any]) -> Sequence[Row]:
+    async with connection.cursor() as cursor:
+        await cast("Any", cursor).execute(sql.replace("?", "%s"), args)
+        return cast("Sequence[Row]", await cursor.fetchall())
+
+
 class MySQLSession:
     def __init__(self, parent: MySQLClient, connection: Connection) -> None:
         self.connection = connection
@@ -76,9 +83,7 @@ class MySQLSession:
         self.client = wrapper
 
     async def fetch(self, sql: str, args: Sequence[Any] = ()) -> Sequence[Row]:
-        async with self.connection.cursor() as cursor:
-            await cursor.execute(sql.replace("?", "%s"), args)
-            return cast("Sequence[Row]", await cursor.fetchall())
+        return await _execute(self.connection, sql, args)
 
     async def begin(self) -> None:
         await self.connection.begin()
@@ -101,17 +106,16 @@ class MySQL:
         self._opening = asyncio.Lock()
 
     async def fetch(self, sql: str, args: Sequence[Any]) -> Sequence[Row]:
-        async with self._connection() as connection, connection.cursor() as cursor:
-            await cursor.execute(sql.replace("?", "%s"), args)
-            return cast("Sequence[Row]", await cursor.fetchall())
+        async with self._connection() as connection:
+            return await _execute(connection, sql, args)
 
     @asynccontextmanager
-    async def session(self) -> AsyncIterator[MySQLSession]:
+    async def session(self) -> AsyncGenerator[MySQLSession]:
         async with self._connection() as connection:
             yield MySQLSession(self.client, connection)
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Connection]:
+    async def _connection(self) -> AsyncGenerator[Connection]:
         async with asyncio.timeout(self.seconds):
             pool = await self._pool()
             connection = await pool.acquire()
@@ -181,15 +185,16 @@ class Sqlite:
         self.client = client
 
     async def fetch(self, sql: str, args: Sequence[Any]) -> Sequence[Row]:
-        async with self.client.acquire_connection() as connection:
-            return cast(
-                "Sequence[Row]", await cast("Any", connection).execute_fetchall(sql, _sqlite_args(args))
-            )
+        async with self._alone() as connection:
+            return cast("Sequence[Row]", await connection.execute_fetchall(sql, _sqlite_args(args)))
 
     @asynccontextmanager
-    async def session(self) -> AsyncIterator[SqliteSession]:
-        async with self.client.acquire_connection():
+    async def session(self) -> AsyncGenerator[SqliteSession]:
+        async with self._alone():
             yield SqliteSession(self.client)
+
+    def _alone(self) -> AbstractAsyncContextManager[Any]:
+        return cast("Any", self.client).acquire_connection()
 
     def failure(self, error: BaseException) -> Failure:
         cause = _cause(error)

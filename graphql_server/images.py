@@ -148,32 +148,36 @@ async def _remove(pk: int, transaction: Transaction) -> Row:
     return (image.id, dataset_pk, *(getattr(image, column) for column in COLUMNS[2:]))
 
 
-def conditions(
-    *,
-    exif_degree: Sequence[int] | None = None,
-    model_degree: Sequence[int] | None = None,
-    user_fix_degree: Sequence[int] | None = None,
-    model_was_wrong: bool | None = None,
-    confidence_from: float | None = None,
-    confidence_to: float | None = None,
-    original_file_name: str | None = None,
-    original_file_name_contains: str | None = None,
-    created_from: datetime | None = None,
-    created_before: datetime | None = None,
-) -> tuple[Condition, ...]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
     """What a list of images is narrowed by; None asks for nothing. `created_before` is exclusive."""
-    degrees = {"exif_degree": exif_degree, "model_degree": model_degree, "user_fix_degree": user_fix_degree}
-    found = [among(column, values) for column, values in degrees.items() if values is not None]
-    compared = {
-        "confidence >= ?": confidence_from,
-        "confidence <= ?": confidence_to,
-        "original_file_name = ?": original_file_name,
-        "created_at >= ?": created_from,
-        "created_at < ?": created_before,
-    }
-    found += [Condition(sql, (value,)) for sql, value in compared.items() if value is not None]
-    if original_file_name_contains is not None:
-        found.append(containing("original_file_name", original_file_name_contains))
-    if model_was_wrong is not None:
-        found.append(Condition(f"user_fix_degree {'NOT IN' if model_was_wrong else 'IN'} (0, 360)"))
-    return tuple(found)
+
+    exif_degree: Sequence[int] | None = None
+    model_degree: Sequence[int] | None = None
+    user_fix_degree: Sequence[int] | None = None
+    model_was_wrong: bool | None = None
+    confidence_from: float | None = None
+    confidence_to: float | None = None
+    original_file_name: str | None = None
+    original_file_name_contains: str | None = None
+    created_from: datetime | None = None
+    created_before: datetime | None = None
+
+    def conditions(self) -> tuple[Condition, ...]:
+        compared: dict[str, object] = {
+            "confidence >= ?": self.confidence_from,
+            "confidence <= ?": self.confidence_to,
+            "original_file_name = ?": self.original_file_name,
+            "created_at >= ?": self.created_from,
+            "created_at < ?": self.created_before,
+        }
+        found = [Condition(sql, (value,)) for sql, value in compared.items() if value is not None]
+        for column in ("exif_degree", "model_degree", "user_fix_degree"):
+            degrees: Sequence[int] | None = getattr(self, column)
+            if degrees is not None:
+                found.append(among(column, degrees))
+        if self.original_file_name_contains is not None:
+            found.append(containing("original_file_name", self.original_file_name_contains))
+        if self.model_was_wrong is not None:
+            found.append(Condition(f"user_fix_degree {'NOT IN' if self.model_was_wrong else 'IN'} (0, 360)"))
+        return tuple(found)

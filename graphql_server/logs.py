@@ -1,5 +1,6 @@
 """One log: a line of JSON or text an event on stdout, with the request's id and without secrets."""
 
+import json
 import logging
 import re
 import sys
@@ -10,9 +11,9 @@ from structlog.types import EventDict, Processor, WrappedLogger
 
 REMOVED = "[removed]"
 SECRET_KEY = re.compile(r"token|authorization|password|secret|signing_key|cookie", re.IGNORECASE)
-# Signatures in addresses, credentials in headers and in addresses of databases.
+# What follows these words, and passwords that stand in addresses.
 SECRET_TEXT = re.compile(
-    r"(signature=|\bBearer\s+|access_token[=:]\s*|://[^/\s:@]*:)[^\s&\"'@,;]+", re.IGNORECASE
+    r"(signature=|\bbearer\s+|access_token[\"']?\s*[:=]\s*)\S+|(://[^/\s:@]*:)[^\s@]+(?=@)", re.IGNORECASE
 )
 # These tell their own steps at lower levels; httpcore even what stands in headers.
 TALKATIVE = ("PIL", "aiosqlite", "asyncio", "asyncmy", "httpcore", "httpx", "python_multipart", "tortoise")
@@ -68,22 +69,27 @@ def scrub(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
 def _scrubbed(value: Any) -> Any:
     if isinstance(value, dict):
         items = cast("dict[str, Any]", value).items()
-        return {key: REMOVED if SECRET_KEY.search(str(key)) else _scrubbed(each) for key, each in items}
+        return {str(key): REMOVED if SECRET_KEY.search(str(key)) else _scrubbed(each) for key, each in items}
     if isinstance(value, (list, tuple)):
         return [_scrubbed(each) for each in cast("list[Any]", value)]
     if isinstance(value, (int, float, type(None))):
         return value
-    return SECRET_TEXT.sub(rf"\1{REMOVED}", value if isinstance(value, str) else repr(value))
+    return SECRET_TEXT.sub(rf"\1\2{REMOVED}", str(value))
 
 
 def text(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
     """Render an event as one line; an exception follows, indented so that no line of it can pose as one."""
     start = [_plain(event.pop(key, "")) for key in ("timestamp", "level", "logger", "event")]
     trace = [f"    {_plain(line)}" for line in str(event.pop("exception", "")).splitlines()]
-    pairs = [f"{_plain(key)}={_plain(value)}" for key, value in event.items()]
+    pairs = [f"{_plain(key)}={_quoted(_plain(value))}" for key, value in event.items()]
     return "\n".join([" ".join(start + pairs), *trace])
 
 
 def _plain(value: object) -> str:
     """Escape line ends, terminal codes and whatever else is not printed."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(value))
+
+
+def _quoted(value: str) -> str:
+    """Quote a value that could be taken for several."""
+    return json.dumps(value, ensure_ascii=False) if re.search(r'[\s="]', value) else value

@@ -20,7 +20,7 @@ class DatasetInfo(Model):
     created_at = fields.DatetimeField(null=True)
     sealed_at = fields.DatetimeField(null=True)
 
-    class Meta:
+    class Meta(Model.Meta):
         table = "dataset_info"
 
 
@@ -44,7 +44,7 @@ class ImageInfo(Model):
     sha256 = fields.CharField(max_length=64, null=True)
     created_at = fields.DatetimeField(null=True)
 
-    class Meta:
+    class Meta(Model.Meta):
         table = "image_info"
 
 

@@ -27,11 +27,7 @@ class Condition:
 
 def among(column: str, values: Sequence[Any]) -> Condition:
     """A condition for a column that has one of some values; of none, it is never met."""
-    return (
-        Condition(f"{column} IN ({', '.join('?' * len(values))})", tuple(values))
-        if values
-        else Condition("1 = 0")
-    )
+    return Condition(f"{column} IN ({', '.join('?' * len(values))})", tuple(values)) if values else Condition("1 = 0")
 
 
 def containing(column: str, part: str) -> Condition:
@@ -119,8 +115,9 @@ async def slices(database: Database, listing: Listing, spans: Sequence[Span]) ->
     numbered = [f"SELECT {number} AS span, {select.sql}" for number, select in selects]
     args = [arg for _, select in selects for arg in select.args]
     found: list[list[Row]] = [[] for _ in spans]
-    for number, *row in await database.fetch(_union(numbered, database.engine.name), args):
-        found[number].append(tuple(row))
+    for row in await database.fetch(_union(numbered, database.engine.name), args):
+        rows = found[row[0]]
+        rows.append(tuple(row[1:]))
     return [_cut(rows, span) for rows, span in zip(found, spans, strict=True)]
 
 
@@ -141,9 +138,7 @@ async def counts(database: Database, listing: Listing, parents: Sequence[int | N
 async def rows_of(database: Database, table: Table, pks: Sequence[int]) -> dict[int, Row]:
     """The rows with these keys, by one statement; a key that has none is left out."""
     marks = ", ".join("?" * len(pks))
-    rows = await database.fetch(
-        f"SELECT {', '.join(table.columns)} FROM {table.name} WHERE pk IN ({marks})", pks
-    )
+    rows = await database.fetch(f"SELECT {', '.join(table.columns)} FROM {table.name} WHERE pk IN ({marks})", pks)
     return {row[0]: row for row in rows}
 
 
@@ -158,9 +153,7 @@ def _union(selects: Sequence[str], engine: str) -> str:
     wrap = "SELECT * FROM ({})" if engine == "sqlite" else "({})"
     parts = [wrap.format(select) for select in selects]
     if engine == "sqlite" and len(parts) > UNION:
-        parts = [
-            wrap.format(" UNION ALL ".join(parts[at : at + UNION])) for at in range(0, len(parts), UNION)
-        ]
+        parts = [wrap.format(" UNION ALL ".join(parts[at : at + UNION])) for at in range(0, len(parts), UNION)]
     return " UNION ALL ".join(parts)
 
 
@@ -190,9 +183,7 @@ def _arms(order: Order, start: Position | None) -> list[tuple[Condition, ...]]:
         return [(key,)]
     nothing = Condition(f"{column} IS NULL")
     if start.value is None:
-        return (
-            [(nothing, key)] if order.descending else [(nothing, key), (Condition(f"{column} IS NOT NULL"),)]
-        )
+        return [(nothing, key)] if order.descending else [(nothing, key), (Condition(f"{column} IS NOT NULL"),)]
     arms = [
         (Condition(f"{column} = ?", (start.value,)), key),
         (Condition(f"{column} {sign} ?", (start.value,)),),
@@ -209,9 +200,7 @@ def _precedes(order: Order, end: Position) -> Condition:
         same = f"{column} IS NULL AND pk {sign} ?"
         return Condition(f"({column} IS NOT NULL OR {same})" if order.descending else f"({same})", (end.pk,))
     nothing = "" if order.descending else f"{column} IS NULL OR "
-    return Condition(
-        f"({nothing}{column} {sign} ? OR ({column} = ? AND pk {sign} ?))", (end.value, end.value, end.pk)
-    )
+    return Condition(f"({nothing}{column} {sign} ? OR ({column} = ? AND pk {sign} ?))", (end.value, end.value, end.pk))
 
 
 def _sort(order: Order, parent: str | None) -> str:

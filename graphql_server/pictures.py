@@ -96,9 +96,7 @@ def _inspect(file: BinaryIO, max_pixels: int) -> Picture:
     image = _begin(file, kind)
     width, height = image.size
     if width * height > max_pixels:
-        raise ImageUnreadable(
-            f"the picture is {width} x {height} pixels, more than the limit of {max_pixels}"
-        )
+        raise ImageUnreadable(f"the picture is {width} x {height} pixels, more than the limit of {max_pixels}")
     _decode(file, kind, image)
     return Picture(kind.content_type, kind.extension, width, height, _turn(image.info.get("exif")))
 

@@ -66,7 +66,7 @@ def listen(app: Starlette | str, host: str, port: int, **options: Any) -> int:
     with _port(host, port) as listener:
         server = uvicorn.Server(config)
         if config.workers > 1:
-            Multiprocess(config, target=server.run, sockets=[listener]).run()
+            Multiprocess(config, sockets=[listener]).run()
             return 0
         server.run(sockets=[listener])
     return 0 if server.started else 1
@@ -82,8 +82,6 @@ def _port(host: str, port: int) -> socket.socket:
         listener.bind(address)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise SettingsError(
-            f"Cannot listen on {host}:{port}: {reason}; choose another PORT or HOST"
-        ) from None
+        raise SettingsError(f"Cannot listen on {host}:{port}: {reason}; choose another PORT or HOST") from None
     listener.set_inheritable(True)
     return listener

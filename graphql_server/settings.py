@@ -109,17 +109,13 @@ class Settings:
         "whom to ask about tokens: http(s)://host/path, or grpc://host:50051",
         _address("http", "https", "grpc"),
     )
-    user_server_seconds: float = _setting(
-        "how long the user server's answer is waited for", _seconds(0.1, 60), 3.0
-    )
+    user_server_seconds: float = _setting("how long the user server's answer is waited for", _seconds(0.1, 60), 3.0)
     auth_cache_seconds: float = _setting(
         "how long the user server's answer is remembered; 0 asks every time", _seconds(0, 300), 5.0
     )
     media_root: Path = _setting("the folder that keeps the pictures", Path, Path("media"))
     media_url: str = _setting("where clients find that folder: a path or an address", _media_url, "/media")
-    media_url_seconds: int = _setting(
-        "how long an image's url is valid, at least", _integer(1, 31_536_000), 3600
-    )
+    media_url_seconds: int = _setting("how long an image's url is valid, at least", _integer(1, 31_536_000), 3600)
     media_signing_key: tuple[str, ...] = _setting(
         "signs the urls of images; several keys, separated by commas: the first signs, all are accepted",
         _signing_keys,
@@ -134,22 +130,16 @@ class Settings:
     host: str = _setting("the address to listen on", str, "127.0.0.1")
     port: int = _setting("the port to listen on", _integer(1, 65535), 8000)
     workers: int = _setting("processes that answer; more than 1 needs MySQL", _integer(1, 256), 1)
-    shutdown_seconds: int = _setting(
-        "how long requests in flight may take after SIGTERM", _integer(1, 3600), 30
-    )
+    shutdown_seconds: int = _setting("how long requests in flight may take after SIGTERM", _integer(1, 3600), 30)
     graphiql: bool = _setting("on: browsers get GraphiQL at /graphql", _switch, default=False)
     introspection: bool = _setting("on: clients may read the schema", _switch, default=False)
     cors_origins: tuple[str, ...] = _setting("web origins that may call, separated by commas", _names, ())
     log_format: str = _setting("json or text", _choice("json", "text"), "json")
-    log_level: str = _setting(
-        "debug, info, warning or error", _choice("debug", "info", "warning", "error"), "info"
-    )
+    log_level: str = _setting("debug, info, warning or error", _choice("debug", "info", "warning", "error"), "info")
 
     def __post_init__(self) -> None:
         if self.workers > 1 and self.database_url.startswith("sqlite"):
-            raise SettingsError(
-                "WORKERS: SQLite serves one process; set WORKERS=1 or a mysql:// DATABASE_URL"
-            )
+            raise SettingsError("WORKERS: SQLite serves one process; set WORKERS=1 or a mysql:// DATABASE_URL")
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "Settings":

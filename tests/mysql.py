@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
@@ -16,7 +16,7 @@ def statements(url: str, *texts: str, args: Sequence[Any] = ()) -> list[tuple[An
 
 async def _run(url: str, texts: Sequence[str], args: Sequence[Any]) -> list[tuple[Any, ...]]:
     parts = urlsplit(url)
-    connection = await asyncmy.connect(
+    connection = await cast("Any", asyncmy).connect(
         host=parts.hostname or "",
         port=parts.port or 3306,
         user=unquote(parts.username or ""),

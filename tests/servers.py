@@ -32,9 +32,7 @@ mutation SaveFix($input: SaveFixInput!) {
 class UserServer:
     """The user server's transport: tokens and their users, or an answer of the test's own."""
 
-    users: dict[str, dict[str, Any]] = field(
-        default_factory=lambda: {TOKEN: {"pk": 7, "email": "re@view.er"}}
-    )
+    users: dict[str, dict[str, Any]] = field(default_factory=lambda: {TOKEN: {"pk": 7, "email": "re@view.er"}})
     answer: httpx.Response | httpx.TransportError | None = None
     asked: list[str] = field(default_factory=list[str])
 
@@ -65,9 +63,7 @@ class Server:
     def post(self, query: str, variables: dict[str, Any] | None = None, **headers: str) -> httpx.Response:
         body = {"query": query, "variables": variables or {}}
         with httpx.Client() as client:
-            return client.post(
-                f"{self.url}/graphql", json=body, headers={**self.headers, **headers}, timeout=60
-            )
+            return client.post(f"{self.url}/graphql", json=body, headers={**self.headers, **headers}, timeout=60)
 
     def result(self, query: str, variables: dict[str, Any] | None = None) -> dict[str, Any]:
         """The whole response: data and errors."""
@@ -83,14 +79,10 @@ class Server:
         """The codes of the response's errors."""
         return [error["extensions"]["code"] for error in self.result(query, variables)["errors"]]
 
-    def upload(
-        self, content: bytes, name: str = "photo.jpg", *, query: str = SAVE_FIX, **input: Any
-    ) -> dict[str, Any]:
+    def upload(self, content: bytes, name: str = "photo.jpg", *, query: str = SAVE_FIX, **input: Any) -> dict[str, Any]:
         """Save a fix as a client does; gives the whole response."""
         given = {"modelDegree": 90, "confidence": 0.75, "userFixDegree": 0, **input, "file": None}
-        return self.send_form(
-            query, {"input": given}, {"0": ["variables.input.file"]}, {"0": (name, content)}
-        ).json()
+        return self.send_form(query, {"input": given}, {"0": ["variables.input.file"]}, {"0": (name, content)}).json()
 
     def send_form(
         self,

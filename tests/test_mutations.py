@@ -20,16 +20,16 @@ def test_a_saved_fix_is_an_image_of_the_untrained_dataset(server: Server, media_
     served = server.get(image["url"])
     assert served.content == content
     assert server.data("{ datasets { nodes { title images(first: 10) { totalCount nodes { pk } } } } }") == {
-        "datasets": {
-            "nodes": [{"title": "untrained", "images": {"totalCount": 1, "nodes": [{"pk": image["pk"]}]}}]
-        }
+        "datasets": {"nodes": [{"title": "untrained", "images": {"totalCount": 1, "nodes": [{"pk": image["pk"]}]}}]}
     }
 
 
 def test_create_dataset_names_the_untrained_and_opens_a_fresh_one(server: Server) -> None:
     image = server.save(photo())
     data = server.data(
-        'mutation { createDataset(input: {title: "  Lunch "}) { dataset { pk title isUntrained images { totalCount } } untrained { pk title isUntrained images { totalCount }} } }'
+        'mutation { createDataset(input: {title: "  Lunch "}) {'
+        " dataset { pk title isUntrained images { totalCount } }"
+        " untrained { title images { totalCount } } } }"
     )["createDataset"]
     assert data["dataset"] == {
         "pk": image["dataset"]["pk"],
@@ -43,7 +43,9 @@ def test_create_dataset_names_the_untrained_and_opens_a_fresh_one(server: Server
 
 def test_a_removed_image_is_gone_with_its_file(server: Server, media_root: Path) -> None:
     image = server.save(photo())
-    query = "mutation($pk: Int!) { removeImage(input: {pk: $pk}) { image { pk } dataset { pk images { totalCount } } } }"
+    query = (
+        "mutation($pk: Int!) { removeImage(input: {pk: $pk}) { image { pk } dataset { pk images { totalCount } } } }"
+    )
     removed = server.data(query, {"pk": image["pk"]})["removeImage"]
     assert removed == {
         "image": {"pk": image["pk"]},

@@ -51,9 +51,7 @@ def run(folder: Path, host: str, port: int) -> int:
     address = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"  # noqa: S104 - only compared
     sys.stdout.write(WELCOME.format(address=address, token=token, folder=folder) + "\n")
     sys.stdout.flush()
-    return listen(
-        create_app(settings, transport), host, port, timeout_graceful_shutdown=settings.shutdown_seconds
-    )
+    return listen(create_app(settings, transport), host, port, timeout_graceful_shutdown=settings.shutdown_seconds)
 
 
 def settings_of(folder: Path, host: str, port: int) -> Settings:
@@ -77,7 +75,7 @@ def settings_of(folder: Path, host: str, port: int) -> Settings:
 
 
 async def _prepare(settings: Settings) -> None:
-    await migrations.run(settings.database_url, lambda name: None)
+    await migrations.run(settings.database_url, lambda _name: None)
     async with opened(settings) as parts:
         database = parts.album.database
         ((images,),) = await database.fetch("SELECT COUNT(*) FROM image_info")

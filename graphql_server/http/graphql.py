@@ -22,9 +22,7 @@ Page = Callable[[], Awaitable[Response]]
 class GraphQL:
     """Answers operations; browsers that open the address get `page`, if there is one."""
 
-    def __init__(
-        self, executor: Executor, album: Album, users: Users, max_bytes: int, page: Page | None
-    ) -> None:
+    def __init__(self, executor: Executor, album: Album, users: Users, max_bytes: int, page: Page | None) -> None:
         self._executor = executor
         self._album = album
         self._users = users
@@ -32,12 +30,7 @@ class GraphQL:
         self._page = page
 
     async def respond(self, request: Request) -> Response:
-        if (
-            self._page
-            and request.method == "GET"
-            and "query" not in request.query_params
-            and wants_page(request)
-        ):
+        if self._page and request.method == "GET" and "query" not in request.query_params and wants_page(request):
             return await self._page()
         try:
             kind = media_type(request.headers.get("accept"))

@@ -16,9 +16,7 @@ def routes(album: Album) -> list[Route]:
 
     async def readyz(_request: Request) -> JSONResponse:
         failing = await _failing(album)
-        return JSONResponse(
-            {"status": "unavailable" if failing else "ok", "failing": failing}, 503 if failing else 200
-        )
+        return JSONResponse({"status": "unavailable" if failing else "ok", "failing": failing}, 503 if failing else 200)
 
     return [Route("/healthz", healthz), Route("/readyz", readyz)]
 

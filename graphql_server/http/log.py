@@ -40,6 +40,4 @@ class RequestLog:
             finally:
                 # The path alone: the query string may hold a signature.
                 milliseconds = round((time.perf_counter() - began) * 1000, 1)
-                log.info(
-                    "request", method=scope["method"], path=scope["path"], status=status, ms=milliseconds
-                )
+                log.info("request", method=scope["method"], path=scope["path"], status=status, ms=milliseconds)

@@ -111,9 +111,7 @@ def _files(form: FormData) -> list[tuple[str, UploadFile]]:
         file = form.get(name)
         if not isinstance(file, UploadFile):
             raise BadRequest(f"'map' names a file {name!r} that the form does not have.")
-        if not isinstance(paths, list) or not all(
-            isinstance(path, str) for path in cast("list[object]", paths)
-        ):
+        if not isinstance(paths, list) or not all(isinstance(path, str) for path in cast("list[object]", paths)):
             raise BadRequest(f"'map' gives no list of paths for the file {name!r}.")
         found += [(path, file) for path in cast("list[str]", paths)]
     if len(found) > MOST_FILES:

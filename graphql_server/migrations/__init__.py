@@ -5,7 +5,7 @@ drop a parent's children when a column changes, they leave out indexes on rename
 """
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from graphql_server.database import Database
@@ -18,6 +18,14 @@ LOCK_SECONDS = 600
 LONGEST_STATEMENT = 24 * 3600.0
 
 Migration = Callable[[Session, str], Awaitable[None]]
+RECORD = (
+    "CREATE TABLE IF NOT EXISTS schema_migration (name VARCHAR(100) NOT NULL PRIMARY KEY, applied_at BIGINT NOT NULL)"
+)
+TABLES = {
+    "sqlite": "SELECT 1 FROM sqlite_master WHERE name = 'schema_migration'",
+    "mysql": "SELECT 1 FROM information_schema.tables "
+    "WHERE table_schema = DATABASE() AND table_name = 'schema_migration'",
+}
 MIGRATIONS: dict[str, Migration] = {"0001_datasets_and_images": m0001_datasets_and_images.apply}
 
 
@@ -37,9 +45,7 @@ async def migrate(database: Database, said: Callable[[str], None]) -> None:
     looks first whether it has been taken, and a migration that was cut off is taken up again by the next run.
     """
     async with _locked(database) as session:
-        await session.fetch(
-            "CREATE TABLE IF NOT EXISTS schema_migration (name VARCHAR(100) NOT NULL PRIMARY KEY, applied_at BIGINT NOT NULL)"
-        )
+        await session.fetch(RECORD)
         for name in await _missing(session):
             said(name)
             await MIGRATIONS[name](session, database.engine.name)
@@ -50,14 +56,10 @@ async def migrate(database: Database, said: Callable[[str], None]) -> None:
 
 async def check(database: Database) -> None:
     """Raise SettingsError unless every migration has been applied."""
-    async with database.engine.session() as session:
-        tables = (
-            "SELECT name FROM sqlite_master WHERE name = 'schema_migration'"
-            if database.engine.name == "sqlite"
-            else "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = 'schema_migration'"
-        )
-        if not await session.fetch(tables) or await _missing(session):
-            raise SettingsError("The database has not been migrated: run graphql-server migrate")
+    recorded = await database.fetch(TABLES[database.engine.name])
+    applied = await database.fetch("SELECT name FROM schema_migration") if recorded else recorded
+    if not {row[0] for row in applied}.issuperset(MIGRATIONS):
+        raise SettingsError("The database has not been migrated: run graphql-server migrate")
 
 
 async def _missing(session: Session) -> list[str]:
@@ -66,7 +68,7 @@ async def _missing(session: Session) -> list[str]:
 
 
 @asynccontextmanager
-async def _locked(database: Database) -> AsyncIterator[Session]:
+async def _locked(database: Database) -> AsyncGenerator[Session]:
     async with database.engine.session() as session:
         if database.engine.name == "sqlite":
             await session.begin()
@@ -79,9 +81,7 @@ async def _locked(database: Database) -> AsyncIterator[Session]:
             return
         ((taken,),) = await session.fetch("SELECT GET_LOCK(?, ?)", [LOCK, LOCK_SECONDS])
         if taken != 1:
-            raise SettingsError(
-                f"Another process has been migrating this database for {LOCK_SECONDS} seconds"
-            )
+            raise SettingsError(f"Another process has been migrating this database for {LOCK_SECONDS} seconds")
         try:
             yield session
         finally:

@@ -93,13 +93,9 @@ async def _take_over(session: Session, table: str) -> None:
             [table],
         )
     }
-    changes = [
-        f"ADD COLUMN {name} {kind} NULL" for name, kind in COLUMNS[table].items() if name not in present
-    ]
+    changes = [f"ADD COLUMN {name} {kind} NULL" for name, kind in COLUMNS[table].items() if name not in present]
     changes += [
-        f"MODIFY {name} VARCHAR({width}) NULL"
-        for name, width in WIDTHS[table].items()
-        if present[name] < width
+        f"MODIFY {name} VARCHAR({width}) NULL" for name, width in WIDTHS[table].items() if present[name] < width
     ]
     if await _table_option(session, table, "table_collation") != "utf8mb4_bin":
         changes.append("CONVERT TO CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
@@ -159,12 +155,8 @@ async def _constrain(session: Session) -> None:
     indexes = await _names(session, "statistics", "index_name")
     rules = await _names(session, "table_constraints", "constraint_name")
     for table in PREDECESSOR:
-        clauses = [
-            f"ADD {index.format(name)}" for name, index in INDEXES[table].items() if name not in indexes
-        ]
-        clauses += [
-            f"ADD CONSTRAINT {name} {rule}" for name, rule in RULES[table].items() if name not in rules
-        ]
+        clauses = [f"ADD {index.format(name)}" for name, index in INDEXES[table].items() if name not in indexes]
+        clauses += [f"ADD CONSTRAINT {name} {rule}" for name, rule in RULES[table].items() if name not in rules]
         if table == "image_info" and clauses:
             clauses.insert(0, "MODIFY dataset_info_pk INTEGER NOT NULL")
         if clauses:

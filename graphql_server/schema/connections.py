@@ -21,14 +21,10 @@ LARGEST_INT = 2**31 - 1
 
 First = Annotated[
     int | None,
-    strawberry.argument(
-        description=f"How many items from the start, at most {LARGEST_PAGE}; {PAGE} by default."
-    ),
+    strawberry.argument(description=f"How many items from the start, at most {LARGEST_PAGE}; {PAGE} by default."),
 ]
 After = Annotated[str | None, strawberry.argument(description="Begin behind this cursor.")]
-Last = Annotated[
-    int | None, strawberry.argument(description=f"How many items from the end, at most {LARGEST_PAGE}.")
-]
+Last = Annotated[int | None, strawberry.argument(description=f"How many items from the end, at most {LARGEST_PAGE}.")]
 Before = Annotated[str | None, strawberry.argument(description="End before this cursor.")]
 
 
@@ -90,9 +86,7 @@ class PageInfo:
 @strawberry.type(description="An item of a list and its place there.")
 class Edge(Generic[T]):
     node: T = strawberry.field(description="The item.")
-    cursor: str = strawberry.field(
-        description="The item's place; opaque, and still good when the item is removed."
-    )
+    cursor: str = strawberry.field(description="The item's place; opaque, and still good when the item is removed.")
 
 
 @strawberry.type(description="A page of a list.")

@@ -3,7 +3,7 @@
 import secrets
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 
 import structlog
 from graphql import (
@@ -12,12 +12,12 @@ from graphql import (
     GraphQLError,
     NoSchemaIntrospectionCustomRule,
     OperationType,
-    execute,
     get_operation_ast,
     parse,
     specified_rules,
     validate,
 )
+from graphql.execution import execute  # pyright: ignore[reportUnknownVariableType] - half typed by graphql-core
 from strawberry.schema.config import StrawberryConfig
 
 from graphql_server.errors import BadRequest, DatasetServerError
@@ -64,7 +64,8 @@ class Executor:
     """Runs operations on the schema; keeps the documents that it has seen."""
 
     def __init__(self, *, introspection: bool) -> None:
-        self._schema = build_schema()._schema  # noqa: SLF001 - graphql-core's schema is not handed out otherwise
+        # Strawberry has no public way to graphql-core's schema.
+        self._schema = build_schema()._schema  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         rules = specified_rules if introspection else [*specified_rules, NoSchemaIntrospectionCustomRule]
         self._rules = tuple(rules)
         self._remembered = lru_cache(REMEMBERED)(self._prepare)
@@ -110,9 +111,7 @@ def _answer(result: ExecutionResult) -> Answer:
         return Answer({"data": result.data})
     if result.data is None and all(error.path is None for error in result.errors):
         # graphql-core refuses variables here, before it executes anything.
-        return Answer(
-            {"errors": [_coded(error, "BAD_USER_INPUT").formatted for error in result.errors]}, refused=True
-        )
+        return Answer({"errors": [_coded(error, "BAD_USER_INPUT").formatted for error in result.errors]}, refused=True)
     return Answer({"errors": [_shown(error).formatted for error in result.errors], "data": result.data})
 
 
@@ -139,5 +138,5 @@ def _shown(error: GraphQLError) -> GraphQLError:
 
 
 def _origin(error: GraphQLError) -> Exception | None:
-    original = cast("Exception | None", error.original_error)
+    original = error.original_error
     return _origin(original) if isinstance(original, GraphQLError) else original

@@ -44,9 +44,7 @@ class Loaders:
             loader.clear_all()
 
 
-async def _by_listing(
-    keys: list[tuple[Listing, K]], load: Callable[[Listing, list[K]], Awaitable[list[V]]]
-) -> list[V]:
+async def _by_listing(keys: list[tuple[Listing, K]], load: Callable[[Listing, list[K]], Awaitable[list[V]]]) -> list[V]:
     groups: dict[Listing, list[K]] = {}
     for listing, key in keys:
         groups.setdefault(listing, []).append(key)

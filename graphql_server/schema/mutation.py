@@ -1,4 +1,4 @@
-"""The mutations: a resolver turns its input into plain values, has the album or the datasets act, and wraps."""
+"""The mutations: plain values out of an input, one call, and the result wrapped."""
 
 from typing import Annotated, cast
 
@@ -39,13 +39,9 @@ class RemoveImagePayload:
     dataset: Dataset = strawberry.field(description="The dataset that it was in.")
 
 
-@strawberry.input(
-    description="A photo with the model's guess and the reviewer's fix; turns are counter-clockwise."
-)
+@strawberry.input(description="A photo with the model's guess and the reviewer's fix; turns are counter-clockwise.")
 class SaveFixInput:
-    file: Upload = strawberry.field(
-        description="The photo: JPEG, PNG or WebP; stored as it is, EXIF and all."
-    )
+    file: Upload = strawberry.field(description="The photo: JPEG, PNG or WebP; stored as it is, EXIF and all.")
     original_file_name: str | None = strawberry.field(
         default=None, description="Up to 255 characters; by default the name of the uploaded file."
     )
@@ -53,9 +49,7 @@ class SaveFixInput:
         default=None,
         description="The turn that the EXIF asks for; by default read from the file, kept as sent.",
     )
-    model_degree: Degree = strawberry.field(
-        description="The turn that the model asks for after EXIF is applied."
-    )
+    model_degree: Degree = strawberry.field(description="The turn that the model asks for after EXIF is applied.")
     confidence: float = strawberry.field(description="The model's confidence, from 0 to 1.")
     user_fix_degree: Degree = strawberry.field(description="The reviewer's turn on top of the model's.")
 

@@ -15,9 +15,7 @@ ROOTS = ("Query", "Mutation", "Subscription")
 class IsAuthenticated(BasePermission):
     """Asks the user server; its refusal is raised as an error with the code that fits."""
 
-    async def has_permission(
-        self, source: Any, info: "strawberry.Info[Context, None]", **kwargs: Any
-    ) -> bool:
+    async def has_permission(self, source: Any, info: "strawberry.Info[Context, None]", **kwargs: Any) -> bool:
         await info.context.user()
         return True
 

@@ -32,9 +32,7 @@ from graphql_server.schema.types import (
     pk_of,
 )
 
-Entity = Annotated[
-    Dataset | Image, strawberry.union("_Entity", description="What other subgraphs may refer to.")
-]
+Entity = Annotated[Dataset | Image, strawberry.union("_Entity", description="What other subgraphs may refer to.")]
 KEYS = {"__typename", "id", "pk"}
 
 

@@ -52,9 +52,7 @@ class OrderDirection(Enum):
 class ImageOrderField(Enum):
     CREATED_AT = strawberry.enum_value("CREATED_AT", description="The order in which they were saved.")
     CONFIDENCE = strawberry.enum_value("CONFIDENCE", description="The model's confidence.")
-    ORIGINAL_FILE_NAME = strawberry.enum_value(
-        "ORIGINAL_FILE_NAME", description="The name of the uploaded file."
-    )
+    ORIGINAL_FILE_NAME = strawberry.enum_value("ORIGINAL_FILE_NAME", description="The name of the uploaded file.")
 
 
 @strawberry.enum(description="What datasets can be ordered by.")
@@ -73,9 +71,7 @@ class ImageOrder:
 
 @strawberry.input(description="An order for datasets.")
 class DatasetOrder:
-    field: DatasetOrderField = strawberry.field(
-        default=DatasetOrderField.CREATED_AT, description="What to order by."
-    )
+    field: DatasetOrderField = strawberry.field(default=DatasetOrderField.CREATED_AT, description="What to order by.")
     direction: OrderDirection = strawberry.field(default=OrderDirection.ASC, description="Which way.")
 
 
@@ -87,9 +83,7 @@ class ConfidenceRange:
 
 @strawberry.input(description="A range of time.")
 class DateTimeRange:
-    from_: datetime | None = strawberry.field(
-        default=None, name="from", description="The first moment; belongs to it."
-    )
+    from_: datetime | None = strawberry.field(default=None, name="from", description="The first moment; belongs to it.")
     before: datetime | None = strawberry.field(default=None, description="The end; does not belong to it.")
 
 
@@ -111,21 +105,15 @@ class DatasetFilter:
 class ImageFilter:
     dataset_pk: int | None = strawberry.field(default=None, description="Images of this dataset.")
     exif_degree: list[Degree] | None = strawberry.field(default=None, description="Any of these EXIF turns.")
-    model_degree: list[Degree] | None = strawberry.field(
-        default=None, description="Any of these turns by the model."
-    )
+    model_degree: list[Degree] | None = strawberry.field(default=None, description="Any of these turns by the model.")
     user_fix_degree: list[Degree] | None = strawberry.field(
         default=None, description="Any of these turns by the reviewer."
     )
     model_was_wrong: bool | None = strawberry.field(
         default=None, description="true: the reviewer turned the image further; false: the model was right."
     )
-    confidence: ConfidenceRange | None = strawberry.field(
-        default=None, description="By the model's confidence."
-    )
-    original_file_name: TextFilter | None = strawberry.field(
-        default=None, description="By the uploaded file's name."
-    )
+    confidence: ConfidenceRange | None = strawberry.field(default=None, description="By the model's confidence.")
+    original_file_name: TextFilter | None = strawberry.field(default=None, description="By the uploaded file's name.")
     created_at: DateTimeRange | None = strawberry.field(default=None, description="By the time of saving.")
 
 
@@ -150,9 +138,7 @@ ImageOrderArgument = Annotated[
 class Dataset(Node):
     pk: int = strawberry.field(description="The key that the predecessor's clients know.")
     title: str = strawberry.field(description="The title; 'untrained' for the open dataset.")
-    is_untrained: bool = strawberry.field(
-        description="Whether this is the open dataset, which fixes are saved into."
-    )
+    is_untrained: bool = strawberry.field(description="Whether this is the open dataset, which fixes are saved into.")
     created_at: datetime | None = strawberry.field(
         description="When it was opened; null where the predecessor did not record it."
     )
@@ -197,9 +183,7 @@ class Image(Node):
     dataset_pk: strawberry.Private[int]
     original_file_name: str = strawberry.field(description="The name of the file as it was uploaded.")
     uuid_file_name: str = strawberry.field(description="The name of the file as it is stored.")
-    exif_degree: Degree | None = strawberry.field(
-        description="The turn that the photo's EXIF orientation asks for."
-    )
+    exif_degree: Degree | None = strawberry.field(description="The turn that the photo's EXIF orientation asks for.")
     model_degree: Degree | None = strawberry.field(
         description="The turn that the model asks for after EXIF is applied; 360 and 0 mean that it is upright."
     )
@@ -278,9 +262,7 @@ def dataset_listing(filter: DatasetFilter | None, order_by: DatasetOrder | None)
     return Listing(
         datasets.TABLE,
         order,
-        datasets.conditions(
-            title=title.equals, title_contains=title.contains, is_untrained=filter.is_untrained
-        ),
+        datasets.conditions(title=title.equals, title_contains=title.contains, is_untrained=filter.is_untrained),
     )
 
 
@@ -291,22 +273,19 @@ def image_listing(filter: ImageFilter | None, order_by: ImageOrder | None) -> Li
     confidence = filter.confidence or ConfidenceRange()
     name = filter.original_file_name or TextFilter()
     created = filter.created_at or DateTimeRange()
-    return Listing(
-        images.TABLE,
-        order,
-        images.conditions(
-            exif_degree=filter.exif_degree,
-            model_degree=filter.model_degree,
-            user_fix_degree=filter.user_fix_degree,
-            model_was_wrong=filter.model_was_wrong,
-            confidence_from=confidence.from_,
-            confidence_to=confidence.to,
-            original_file_name=name.equals,
-            original_file_name_contains=name.contains,
-            created_from=_utc(created.from_),
-            created_before=_utc(created.before),
-        ),
+    narrowed = images.Filter(
+        exif_degree=filter.exif_degree,
+        model_degree=filter.model_degree,
+        user_fix_degree=filter.user_fix_degree,
+        model_was_wrong=filter.model_was_wrong,
+        confidence_from=confidence.from_,
+        confidence_to=confidence.to,
+        original_file_name=name.equals,
+        original_file_name_contains=name.contains,
+        created_from=_utc(created.from_),
+        created_before=_utc(created.before),
     )
+    return Listing(images.TABLE, order, narrowed.conditions())
 
 
 def _turned(order: Order, direction: OrderDirection) -> Order:
