@@ -1,6 +1,6 @@
 """Puts the server together: routes, middleware, and what is opened at the start and closed at the end."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +24,7 @@ from graphql_server.images import Album
 from graphql_server.media import Media
 from graphql_server.pictures import Decoder
 from graphql_server.schema.execution import Executor
+from graphql_server.schema.limits import Limits
 from graphql_server.settings import Settings
 from graphql_server.users import Users
 
@@ -44,7 +45,7 @@ def create_app(settings: Settings, user_transport: httpx.AsyncBaseTransport | No
     """
 
     @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(app: Starlette) -> AsyncGenerator[None]:
         async with opened(settings, user_transport) as parts:
             app.router.routes[:] = _routes(settings, parts)
             yield
@@ -57,7 +58,7 @@ def create_app(settings: Settings, user_transport: httpx.AsyncBaseTransport | No
 
 
 @asynccontextmanager
-async def opened(settings: Settings, user_transport: httpx.AsyncBaseTransport | None = None) -> AsyncIterator[Parts]:
+async def opened(settings: Settings, user_transport: httpx.AsyncBaseTransport | None = None) -> AsyncGenerator[Parts]:
     """Open everything that a server needs, and close it again; SettingsError where something cannot be used."""
     async with AsyncExitStack() as stack:
         database = await Database.open(
@@ -90,7 +91,8 @@ def media_app(root: Path, keys: tuple[str, ...]) -> Starlette:
 
 
 def _routes(settings: Settings, parts: Parts) -> list[BaseRoute]:
-    executor = Executor(introspection=settings.introspection)
+    limits = Limits(**{name: getattr(settings, f"query_{name}") for name in Limits.__dataclass_fields__})
+    executor = Executor(limits, introspection=settings.introspection)
     page = partial(graphiql.page, settings.media_url) if settings.graphiql else None
     endpoint = graphql.GraphQL(executor, parts.album, parts.users, settings.max_request_bytes, page)
     return [

@@ -11,6 +11,7 @@
     │   │   └── ImageUnreadable       IMAGE_UNREADABLE
     │   ├── NotFound                  NOT_FOUND
     │   ├── Conflict                  CONFLICT
+    │   ├── QueryTooComplex           QUERY_TOO_COMPLEX
     │   └── BadRequest                BAD_REQUEST and others: not GraphQL over HTTP
     └── Unavailable                   something that the server needs is away; try again
         ├── UserServerUnavailable     USER_SERVER_UNAVAILABLE
@@ -62,6 +63,10 @@ class NotFound(Refused):
 
 class Conflict(Refused):
     code = "CONFLICT"
+
+
+class QueryTooComplex(Refused):
+    code = "QUERY_TOO_COMPLEX"
 
 
 class BadRequest(Refused):

@@ -114,10 +114,10 @@ async def slices(database: Database, listing: Listing, spans: Sequence[Span]) ->
     ]
     numbered = [f"SELECT {number} AS span, {select.sql}" for number, select in selects]
     args = [arg for _, select in selects for arg in select.args]
-    found: list[list[Row]] = [[] for _ in spans]
+    found = [list[Row]() for _ in spans]
     for row in await database.fetch(_union(numbered, database.engine.name), args):
-        rows = found[row[0]]
-        rows.append(tuple(row[1:]))
+        number: int = row[0]
+        found[number].append(tuple(row[1:]))
     return [_cut(rows, span) for rows, span in zip(found, spans, strict=True)]
 
 

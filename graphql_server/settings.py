@@ -127,6 +127,16 @@ class Settings:
     )
     max_pixels: int = _setting("the largest picture, in pixels", _integer(1, 1 << 31), 50_000_000)
     decoders: int = _setting("pictures that a worker decodes at once", _integer(1, 64), os.cpu_count() or 1)
+    query_depth: int = _setting("how deep fields of an operation may nest", _integer(1, 200), 20)
+    query_fields: int = _setting("fields of an operation, fragments expanded", _integer(1, 100_000), 500)
+    query_root_fields: int = _setting("root fields of an operation", _integer(1, 1000), 20)
+    query_aliases: int = _setting("aliases of an operation", _integer(0, 1000), 50)
+    query_repeats: int = _setting("times that one response key may stand in one object", _integer(1, 1000), 20)
+    query_directives: int = _setting("directives of an operation", _integer(0, 1000), 50)
+    query_tokens: int = _setting("tokens of a document", _integer(1, 1_000_000), 2000)
+    query_cost: int = _setting(
+        "objects that an operation may give, page sizes multiplied by nesting", _integer(1, 1 << 31), 50_000
+    )
     host: str = _setting("the address to listen on", str, "127.0.0.1")
     port: int = _setting("the port to listen on", _integer(1, 65535), 8000)
     workers: int = _setting("processes that answer; more than 1 needs MySQL", _integer(1, 256), 1)

@@ -70,7 +70,7 @@ class Canvas:
 
 
 def _spline(*points: Point) -> list[Point]:
-    """Give the points, a pixel or less apart, of a smooth line from the second to the last but one."""
+    """Give the points, about a pixel apart, of a smooth line from the second to the last but one."""
     line: list[complex] = []
     knots = [complex(*point) for point in points]
     for a, b, c, d in zip(knots, knots[1:], knots[2:], knots[3:], strict=False):

@@ -100,6 +100,16 @@ def sushi() -> Image:
     return canvas.finish()
 
 
+def _egg(canvas: Canvas) -> None:
+    white = [(-190, 70), (-130, 34), (-50, 42), (30, 26), (92, 60), (104, 92), (10, 118), (-70, 106)]
+    canvas.blob("#d9dde6", *[(x, y + 7) for x, y in white])
+    canvas.blob("#ffffff", *white)
+    canvas.oval(-44, 70, 62, 32, "#e9ecf2")
+    canvas.half(-44, 70, 56, -56, "#ffb703")
+    canvas.half(-44, 69, 56, 26, "#ffb703")
+    canvas.curve("#ffe08a", 10, (-80, 46), (-66, 32), (-48, 26))
+
+
 def fried_egg() -> Image:
     canvas = Canvas(WIDE, "#79b4d0")
     canvas.oval(-40, 160, 210, 22, SHADE)
@@ -108,23 +118,7 @@ def fried_egg() -> Image:
     canvas.half(-40, 66, 212, 104, "#252a34")
     canvas.oval(-40, 66, 212, 74, "#3d4452")
     canvas.oval(-40, 72, 196, 62, "#2d323d")
-    white = (
-        (-190, 70),
-        (-130, 34),
-        (-50, 42),
-        (30, 26),
-        (92, 60),
-        (104, 92),
-        (10, 118),
-        (-70, 106),
-        (-140, 112),
-    )
-    canvas.blob("#d9dde6", *[(x, y + 7) for x, y in white])
-    canvas.blob("#ffffff", *white)
-    canvas.oval(-44, 70, 62, 32, "#e9ecf2")
-    canvas.half(-44, 70, 56, -56, "#ffb703")
-    canvas.half(-44, 69, 56, 26, "#ffb703")
-    canvas.curve("#ffe08a", 10, (-80, 46), (-66, 32), (-48, 26))
+    _egg(canvas)
     for x, y in (38, 60), (-124, 74), (58, 92), (-100, 92), (20, 100):
         canvas.oval(x, y, 4, 3, "#6b705c")
     _steam(canvas, "#e3f4fb", -34)
@@ -139,7 +133,6 @@ def cupcake() -> Image:
         canvas.shape("#66aee6", (x - 16, 70), (x + 14, 70), (x * 0.73 + 10, 232), (x * 0.73 - 12, 232))
     for y, rx, ry, fill in (58, 158, 46, "#f28bb0"), (2, 126, 44, "#f7a3c2"), (-52, 92, 42, "#fbbcd4"):
         canvas.bar(0, y, rx, ry, fill, radius=ry)
-        canvas.bar(-rx * 0.66, y + 2, rx * 0.14, 5, "#ffffff88", radius=5)
     canvas.blob("#fdd3e3", (-58, -78), (-30, -122), (6, -150), (34, -118), (58, -78), (0, -66))
     for x, y, fill in (-110, 62, "#ffd166"), (-40, 74, "#8338ec"), (46, 56, "#ffffff"), (112, 70, "#3a86ff"):
         canvas.curve(fill, 9, (x, y), (x + 14, y - 10))
@@ -151,13 +144,19 @@ def cupcake() -> Image:
     return canvas.finish()
 
 
+def _leaves(canvas: Canvas) -> None:
+    outer = [(-128, -30, -40, "#5aa02c"), (126, -34, 40, "#5aa02c")]
+    inner = [(-58, -72, -22, "#7cc243"), (64, -76, 20, "#7cc243"), (4, -92, 2, "#5aa02c")]
+    for x, y, lean, fill in outer + inner:
+        middle = x + lean / 2
+        canvas.blob(fill, (x + lean, y - 62), (middle + 46, y - 14), (x + 34, 40), (x - 34, 40), (middle - 46, y - 14))
+        canvas.curve("#bfe38a", 6, (x + lean * 0.7, y - 44), (x + lean * 0.2, y - 4), (x, 30))
+
+
 def salad() -> Image:
     canvas = Canvas(WIDE, "#f4978e")
     canvas.oval(0, 182, 160, 16, SHADE)
-    for x, y, lean in (-128, -30, -40), (126, -34, 40), (-58, -72, -22), (64, -76, 20), (4, -92, 2):
-        edge = (x + lean, y - 62), (x + 46 + lean / 2, y - 14), (x + 34, 40), (x - 34, 40), (x - 46 + lean / 2, y - 14)
-        canvas.blob("#5aa02c" if abs(x) > 100 or x == 4 else "#7cc243", *edge)
-        canvas.curve("#bfe38a", 6, (x + lean * 0.7, y - 44), (x + lean * 0.2, y - 4), (x, 30))
+    _leaves(canvas)
     for x, y in (-98, -8), (104, -12):
         canvas.oval(x, y, 40, 40, "#2f7d32")
         canvas.oval(x, y, 34, 34, "#d6efb3")

