@@ -9,7 +9,7 @@ from graphql_server.database import Again, Database, Transaction
 from graphql_server.engines import Row
 from graphql_server.errors import Conflict
 from graphql_server.models import DatasetInfo
-from graphql_server.pages import Condition, Order, Table, containing
+from graphql_server.pages import Condition, Order, Table, containing, equal
 
 TABLE = Table(
     name="dataset_info",
@@ -27,7 +27,7 @@ def conditions(
     """What a list of datasets is narrowed by; None asks for nothing."""
     found: list[Condition] = []
     if title is not None:
-        found.append(Condition("title = ?", (title,)))
+        found.append(equal("title", title))
     if title_contains is not None:
         found.append(containing("title", title_contains))
     if is_untrained is not None:

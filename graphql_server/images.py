@@ -15,7 +15,7 @@ from graphql_server.engines import Row
 from graphql_server.errors import BadUserInput, NotFound, StorageUnavailable
 from graphql_server.media import Media, Readable, Staged
 from graphql_server.models import ImageInfo
-from graphql_server.pages import Condition, Order, Table, among, containing
+from graphql_server.pages import Condition, Order, Table, among, containing, equal
 from graphql_server.pictures import Decoder, Picture
 
 LONGEST_NAME = 255
@@ -49,8 +49,7 @@ TABLE = Table(
     },
 )
 CREATED = Order("CREATED_AT")
-CONFIDENCE = Order("CONFIDENCE", "confidence")
-NONE = Condition("1 = 0")
+CONFIDENCE = Order("CONFIDENCE", "confidence", float)
 NAME = Order("ORIGINAL_FILE_NAME", "original_file_name")
 
 log = structlog.stdlib.get_logger(__name__)
@@ -165,9 +164,8 @@ class Filter:
 
     def conditions(self) -> tuple[Condition, ...]:
         compared: dict[str, object] = {
-            "confidence >= ?": self.confidence_from,
-            "confidence <= ?": self.confidence_to,
-            "original_file_name = ?": self.original_file_name,
+            "confidence >= ?": _finite(self.confidence_from),
+            "confidence <= ?": _finite(self.confidence_to),
             "created_at >= ?": self.created_from,
             "created_at < ?": self.created_before,
         }
@@ -176,8 +174,17 @@ class Filter:
             degrees: Sequence[int] | None = getattr(self, column)
             if degrees is not None:
                 found.append(among(column, degrees))
+        if self.original_file_name is not None:
+            found.append(equal("original_file_name", self.original_file_name))
         if self.original_file_name_contains is not None:
             found.append(containing("original_file_name", self.original_file_name_contains))
         if self.model_was_wrong is not None:
             found.append(Condition(f"user_fix_degree {'NOT IN' if self.model_was_wrong else 'IN'} (0, 360)"))
         return tuple(found)
+
+
+def _finite(confidence: float | None) -> float | None:
+    # 1e999 is a Float to GraphQL, and infinity to Python.
+    if confidence is not None and not math.isfinite(confidence):
+        raise BadUserInput("A confidence is a finite number.")
+    return confidence

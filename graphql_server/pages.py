@@ -15,6 +15,8 @@ from graphql_server.engines import Row
 
 # SQLite takes 500 SELECTs in one UNION ALL, and any number of such unions.
 UNION = 400
+# No text that is looked for is longer; SQLite refuses patterns beyond 50,000 bytes.
+LONGEST_TEXT = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +27,31 @@ class Condition:
     args: tuple[Any, ...] = ()
 
 
+NONE = Condition("1 = 0")
+
+
 def among(column: str, values: Sequence[Any]) -> Condition:
     """A condition for a column that has one of some values; of none, it is never met."""
-    return Condition(f"{column} IN ({', '.join('?' * len(values))})", tuple(values)) if values else Condition("1 = 0")
+    return Condition(f"{column} IN ({', '.join('?' * len(values))})", tuple(values)) if values else NONE
+
+
+def equal(column: str, text: str) -> Condition:
+    """A condition for a column that is a text to the letter."""
+    if len(text) > LONGEST_TEXT:
+        return NONE
+    # MySQL's = takes no notice of spaces at the end; its LIKE does, as SQLite's = does.
+    return Condition(f"{column} = ? AND {column} LIKE ? ESCAPE '!'", (text, _pattern(text)))
 
 
 def containing(column: str, part: str) -> Condition:
     """A condition for a column that contains a text, whatever its case."""
-    escaped = part.replace("!", "!!").replace("%", "!%").replace("_", "!_")
-    return Condition(f"LOWER({column}) LIKE LOWER(?) ESCAPE '!'", (f"%{escaped}%",))
+    if len(part) > LONGEST_TEXT:
+        return NONE
+    return Condition(f"LOWER({column}) LIKE LOWER(?) ESCAPE '!'", (f"%{_pattern(part)}%",))
+
+
+def _pattern(text: str) -> str:
+    return text.replace("!", "!!").replace("%", "!%").replace("_", "!_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +71,13 @@ class Table:
 class Order:
     """An order of a table: by a column, then by key; without a column by key alone.
 
-    `name` stands in cursors. NULL comes before every value, on both engines.
+    `name` stands in cursors; `kind` is the type of the column's values. NULL comes before every value, on
+    both engines.
     """
 
     name: str
     column: str | None = None
+    kind: type[str] | type[float] = str
     descending: bool = False
 
     @property
@@ -122,16 +142,16 @@ async def slices(database: Database, listing: Listing, spans: Sequence[Span]) ->
 
 
 async def counts(database: Database, listing: Listing, parents: Sequence[int | None]) -> list[int]:
-    """How many rows the listing has for each parent, by one statement."""
+    """How many rows the listing has for each parent, by one statement; for None, all rows, by another."""
     table = listing.table
-    if list(parents) == [None]:
+    found: dict[int | None, int] = {}
+    if None in parents:
         where = _where(listing.conditions)
-        rows = await database.fetch(f"SELECT COUNT(*) FROM {table.name}{where.sql}", where.args)
-        return [rows[0][0]]
-    marks = ", ".join("?" * len(parents))
-    where = _where((Condition(f"{table.parent} IN ({marks})", tuple(parents)), *listing.conditions))
-    sql = f"SELECT {table.parent}, COUNT(*) FROM {table.name}{where.sql} GROUP BY {table.parent}"
-    found: dict[int | None, int] = {row[0]: row[1] for row in await database.fetch(sql, where.args)}
+        found[None] = (await database.fetch(f"SELECT COUNT(*) FROM {table.name}{where.sql}", where.args))[0][0]
+    if nested := [parent for parent in parents if parent is not None]:
+        where = _where((among(str(table.parent), nested), *listing.conditions))
+        sql = f"SELECT {table.parent}, COUNT(*) FROM {table.name}{where.sql} GROUP BY {table.parent}"
+        found.update(await database.fetch(sql, where.args))
     return [found.get(parent, 0) for parent in parents]
 
 

@@ -136,8 +136,7 @@ class HttpUserServer:
         self._url = _checked(url)
         self._client = httpx.AsyncClient(
             transport=transport,
-            # The system's certificates, so that a company's own authority counts; httpx brings its own list.
-            # Reading them takes a tenth of a second, which an http address need not spend.
+            # The system's certificates and not httpx's list: a company's own authority counts as well.
             verify=self._url.scheme == "https" and ssl.create_default_context(),
             trust_env=False,
             follow_redirects=False,

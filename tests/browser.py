@@ -43,9 +43,7 @@ class GraphiQL:
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
 
     def open(self, address: str) -> None:
-        self.page.goto(
-            "about:blank"
-        )  # two addresses that differ in the fragment only are one page to a browser
+        self.page.goto("about:blank")  # two addresses that differ in the fragment only are one page to a browser
         self.page.goto(address)
         self.page.wait_for_selector(".graphiql-query-editor .view-line")
         self.page.wait_for_selector(".graphiql-spinner", state="detached")
@@ -84,12 +82,11 @@ class GraphiQL:
 
     def stored(self) -> str:
         """All that the page left in the browser."""
-        return self.page.evaluate(
-            "JSON.stringify([localStorage, sessionStorage, document.cookie, history.state])"
-        )
+        return self.page.evaluate("JSON.stringify([localStorage, sessionStorage, document.cookie, history.state])")
 
     def _note_failure(self, request: Request) -> None:
-        self.complaints.append(f"{request.url}: {request.failure}")
+        if request.failure != "net::ERR_ABORTED":  # a page that is left aborts what it was loading
+            self.complaints.append(f"{request.url}: {request.failure}")
 
     def _note_console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
@@ -97,9 +94,7 @@ class GraphiQL:
 
 
 @contextmanager
-def graphiql(
-    browser: Browser, address: str, color_scheme: Literal["light", "dark"] = "light"
-) -> Generator[GraphiQL]:
+def graphiql(browser: Browser, address: str, color_scheme: Literal["light", "dark"] = "light") -> Generator[GraphiQL]:
     """Open GraphiQL in a browser that remembers nothing."""
     context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme=color_scheme)
     context.set_default_timeout(15_000)

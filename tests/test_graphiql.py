@@ -114,9 +114,7 @@ async def test_pictures_from_another_origin_are_allowed_by_the_media_url_alone()
 
 
 @pytest.mark.anyio
-async def test_a_page_that_was_not_built_tells_how_to_build_it(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+async def test_a_page_that_was_not_built_tells_how_to_build_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(served, "BUILT", tmp_path)
     answer = await open_alone()
     assert answer.status_code == 503
@@ -259,9 +257,7 @@ def test_a_photo_can_be_left_out_again(page: GraphiQL) -> None:
 
 def test_the_pictures_of_a_result_go_with_it(page: GraphiQL) -> None:
     answer = page.run()
-    images = [
-        image for dataset in answer["data"]["datasets"]["nodes"] for image in dataset["images"]["nodes"]
-    ]
+    images = [image for dataset in answer["data"]["datasets"]["nodes"] for image in dataset["images"]["nodes"]]
     assert images
     assert page.page.locator(".pictures li").count() == len(images)
     page.choose_tab("Node")

@@ -1,56 +1,41 @@
 """What the mutations keep, refuse and leave behind."""
 
-from pathlib import Path
+import hashlib
+import io
+import struct
+import unicodedata
+import zlib
+from collections.abc import Generator
+from typing import Any
 
+import pytest
+from PIL import Image
+
+from tests import mysql
+from tests.holdings import ask, assert_whole, files_in, holdings
 from tests.photos import photo
-from tests.servers import Server
+from tests.servers import SAVE_FIX, Server, running, settings_for
+from tests.together import CREATE, REMOVE, asking, at_once
+
+IMAGE = """{ id pk originalFileName uuidFileName exifDegree modelDegree confidence userFixDegree uprightDegree
+  url contentType width height byteSize sha256 createdAt dataset { pk title isUntrained } }"""
+DATASET = "{ id pk title isUntrained createdAt sealedAt images { totalCount nodes { pk } } }"
+SAVE_FIXES = """
+mutation($inputs: [SaveFixInput!]!) {
+  saveFixes(inputs: $inputs) { image { pk originalFileName sha256 dataset { isUntrained } } }
+}"""
+INT_MAX = 2**31 - 1
 
 
-def files_in(media_root: Path) -> set[str]:
-    return {str(path.relative_to(media_root)) for path in media_root.rglob("*") if path.is_file()}
-
-
-def test_a_saved_fix_is_an_image_of_the_untrained_dataset(server: Server, media_root: Path) -> None:
-    content = photo(orientation=6)
-    image = server.save(content, "IMG 1.jpg", modelDegree=360, confidence=0.5, userFixDegree=90)
-    assert image["dataset"]["isUntrained"]
-    assert (image["exifDegree"], image["modelDegree"], image["userFixDegree"]) == (270, 360, 90)
-    assert image["uprightDegree"] == 90
-    assert files_in(media_root) == {f"{image['dataset']['pk']}/{image['uuidFileName']}"}
-    served = server.get(image["url"])
-    assert served.content == content
-    assert server.data("{ datasets { nodes { title images(first: 10) { totalCount nodes { pk } } } } }") == {
-        "datasets": {"nodes": [{"title": "untrained", "images": {"totalCount": 1, "nodes": [{"pk": image["pk"]}]}}]}
-    }
-
-
-def test_create_dataset_names_the_untrained_and_opens_a_fresh_one(server: Server) -> None:
-    image = server.save(photo())
-    data = server.data(
-        'mutation { createDataset(input: {title: "  Lunch "}) {'
-        " dataset { pk title isUntrained images { totalCount } }"
-        " untrained { title images { totalCount } } } }"
-    )["createDataset"]
-    assert data["dataset"] == {
-        "pk": image["dataset"]["pk"],
-        "title": "Lunch",
-        "isUntrained": False,
-        "images": {"totalCount": 1},
-    }
-    assert data["untrained"]["title"] == "untrained"
-    assert data["untrained"]["images"]["totalCount"] == 0
-
-
-def test_a_removed_image_is_gone_with_its_file(server: Server, media_root: Path) -> None:
-    image = server.save(photo())
-    query = (
-        "mutation($pk: Int!) { removeImage(input: {pk: $pk}) { image { pk } dataset { pk images { totalCount } } } }"
-    )
-    removed = server.data(query, {"pk": image["pk"]})["removeImage"]
-    assert removed == {
-        "image": {"pk": image["pk"]},
-        "dataset": {"pk": image["dataset"]["pk"], "images": {"totalCount": 0}},
-    }
-    assert files_in(media_root) == set()
-    assert server.get(image["url"]).status_code == 404
-    assert server.codes(query, {"pk": image["pk"]}) == ["NOT_FOUND"]
+@pytest.fixture(scope="module", params=["sqlite", "mysql"])
+def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Generator[Server]:
+    """A server for tests that look at nothing but their own answer, or at whether anything has changed."""
+    folder = tmp_path_factory.mktemp("shared")
+    url = f"sqlite://{folder / 'test.db'}"
+    if request.param == "mysql":
+        url = request.getfixturevalue("migrated_mysql")
+        mysql.empty(url)
+    else:
+        migrate(url)
+    with running(settings_for(url, folder / "media")) as server:
+        yield server

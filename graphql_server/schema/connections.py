@@ -11,7 +11,7 @@ import strawberry
 
 from graphql_server.engines import Row
 from graphql_server.errors import BadUserInput
-from graphql_server.pages import Listing, Position, Slice, Span
+from graphql_server.pages import Listing, Order, Position, Slice, Span
 from graphql_server.schema.context import Info
 
 T = TypeVar("T")
@@ -47,11 +47,7 @@ class Page(Generic[T]):
         if (self.span.before if self.span.backward else self.span.after) is None:
             return False
         # The page began at a cursor; whether anything lies on its other side is only asked when wanted.
-        edge = self.span.after if backward else self.span.before
-        if self.slice.rows:
-            edge = self.listing.position(self.slice.rows[0 if backward else -1])
-        elif self.span.limit:
-            edge = None
+        edge = self._edge(backward=backward)
         span = Span(
             limit=0,
             parent=self.span.parent,
@@ -60,6 +56,16 @@ class Page(Generic[T]):
             backward=backward,
         )
         return (await info.context.loaders.slices.load((self.listing, span))).more
+
+    def _edge(self, *, backward: bool) -> Position | None:
+        """The position that all items before (backward) or behind this page lie beyond."""
+        if self.slice.rows:
+            return self.listing.position(self.slice.rows[0 if backward else -1])
+        start = self.span.after if backward else self.span.before
+        if start is None:
+            return None
+        # An empty page has no row to begin at, and the row of its cursor lies beyond it: step over that row.
+        return Position(start.value, start.pk + (1 if backward != self.listing.order.descending else -1))
 
 
 @strawberry.federation.type(shareable=True, description="Where a page lies in its list.")
@@ -155,12 +161,16 @@ def position_of(listing: Listing, cursor: str) -> Position:
         match parts:
             case [order.name, int(pk)] if order.column is None and _is_key(pk):
                 return Position(None, pk)
-            case [order.name, float() | str() | None as value, int(pk)] if order.column and _is_key(pk):
+            case [order.name, value, int(pk)] if order.column and _is_key(pk) and _is_value(order, value):
                 return Position(value, pk)
             case _:
                 raise BadUserInput(f"'{cursor:.100}' is no cursor of a list ordered by {order.name}.")
     except (binascii.Error, ValueError):
         raise BadUserInput(f"'{cursor:.100}' is no cursor.") from None
+
+
+def _is_value(order: Order, value: object) -> bool:
+    return value is None or isinstance(value, order.kind)
 
 
 def _is_key(pk: int) -> bool:

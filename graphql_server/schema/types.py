@@ -12,7 +12,7 @@ from graphql_server import datasets, images
 from graphql_server.engines import Row
 from graphql_server.errors import BadUserInput, NotFound
 from graphql_server.models import moment
-from graphql_server.pages import Listing, Order
+from graphql_server.pages import NONE, Listing, Order
 from graphql_server.schema.connections import After, Before, Connection, First, Last, connect, span_of
 from graphql_server.schema.context import Info
 from graphql_server.schema.scalars import Degree
@@ -159,7 +159,7 @@ class Dataset(Node):
     ) -> "Connection[Image]":
         listing = image_listing(filter, order_by)
         if filter and filter.dataset_pk not in (None, self.pk):
-            listing = Listing(listing.table, listing.order, (images.NONE,))
+            listing = Listing(listing.table, listing.order, (NONE,))
         return await connect(info, listing, span_of(listing, first, after, last, before, self.pk), Image.of)
 
     @classmethod
@@ -296,4 +296,7 @@ def _utc(value: datetime | None) -> datetime | None:
     """A moment without a zone is taken as UTC."""
     if value is None:
         return None
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    try:
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    except OverflowError:
+        raise BadUserInput(f"{value.isoformat()} is out of range: in UTC, its year is not from 1 to 9999.") from None

@@ -1,0 +1,149 @@
+"""From the files to the rows: whether each picture has its image, and nothing staged is left behind."""
+
+import asyncio
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from graphql_server.doctor.report import Check, Examination
+from graphql_server.errors import SettingsError
+from graphql_server.media import STAGING, is_place
+
+BATCH = 500
+# A save that has placed its file, or a removal that has taken its row, comes to its end in this time.
+PAUSE_SECONDS = 0.2
+# So many strays may be removed although no image has a file here, which is what a wrong folder looks like.
+FEW = 10
+NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
+
+
+class Entry(NamedTuple):
+    """Something in the media folder: its path below that, its folder and name, its time in Unix seconds."""
+
+    kind: Literal["picture", "staged", "other"]
+    path: str
+    folder: str
+    name: str
+    modified: float
+
+
+async def examine(examination: Examination, before: float) -> None:
+    """Every picture has its image, and nothing is staged, as far as it is older than `before`.
+
+    Repairing removes what nobody misses: no picture of any image's name, and nothing else in the folder.
+    """
+    root = examination.media.root
+    entries = walk(root)
+    repair = examination.repair and await _removable(examination)
+    while batch := await asyncio.to_thread(lambda: list(islice(entries, BATCH))):
+        _count(examination, batch)
+        old = [entry for entry in batch if entry.kind != "other" and entry.modified < before]
+        suspects = _unexplained(old, await _homes(examination, old))
+        if suspects:
+            await _look_again(examination, suspects, repair=repair)
+
+
+def walk(root: Path) -> Iterator[Entry]:
+    """What lies in the media folder, in no order and without following links; SettingsError where it cannot be read."""
+    for found in _scan(root):
+        inside = found.is_dir(follow_symlinks=False) and (found.name == STAGING or NUMBER.fullmatch(found.name))
+        if not inside:
+            yield Entry("other", found.name, "", found.name, 0)
+            continue
+        for file in _scan(root / found.name):
+            try:
+                kind, modified = _kind(found.name, file), file.stat(follow_symlinks=False).st_mtime
+            except FileNotFoundError:
+                continue
+            yield Entry(kind, f"{found.name}/{file.name}", found.name, file.name, modified)
+
+
+def _scan(folder: Path) -> "Iterator[os.DirEntry[str]]":
+    try:
+        with os.scandir(folder) as entries:
+            yield from entries
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise SettingsError(f"MEDIA_ROOT: {folder} cannot be listed: {error.strerror}") from error
+
+
+def _kind(folder: str, file: "os.DirEntry[str]") -> Literal["picture", "staged", "other"]:
+    if not file.is_file(follow_symlinks=False):
+        return "other"
+    if folder == STAGING:
+        return "staged"
+    return "picture" if is_place(folder, file.name) else "other"
+
+
+def _count(examination: Examination, batch: Sequence[Entry]) -> None:
+    report = examination.report
+    for entry in batch:
+        if entry.kind == "other":
+            report.other(entry.path)
+        else:
+            _check(examination, entry).examined += 1
+    examination.progress.show("files", report.strays.examined, report.files.examined)
+
+
+def _check(examination: Examination, entry: Entry) -> Check:
+    return examination.report.staged if entry.kind == "staged" else examination.report.strays
+
+
+async def _removable(examination: Examination) -> bool:
+    """Tell whether the folder is this database's: with the wrong one, every file would be a stray."""
+    if examination.report.files.examined > examination.report.files.wrong:
+        return True
+    root = examination.media.root
+    pictures = (entry for entry in walk(root) if entry.kind == "picture")
+    if len(await asyncio.to_thread(lambda: list(islice(pictures, FEW + 1)))) <= FEW:
+        return True
+    examination.report.notes.append(
+        "no file was removed: no image of this database has its file here, so this may be another one's folder"
+    )
+    return False
+
+
+async def _homes(examination: Examination, entries: Iterable[Entry]) -> dict[str, set[str]]:
+    """The datasets, as names of folders, that have images with the pictures' names."""
+    names = [entry.name for entry in entries if entry.kind == "picture"]
+    homes: dict[str, set[str]] = {}
+    if names:
+        marks = ", ".join("?" * len(names))
+        sql = f"SELECT uuid_file_name, dataset_info_pk FROM image_info WHERE uuid_file_name IN ({marks})"  # noqa: S608 - nothing but question marks is put in
+        for name, dataset_pk in await examination.database.fetch(sql, names):
+            homes.setdefault(name, set()).add(str(dataset_pk))
+    return homes
+
+
+def _unexplained(entries: Iterable[Entry], homes: Mapping[str, set[str]]) -> list[Entry]:
+    return [entry for entry in entries if entry.folder not in homes.get(entry.name, ())]
+
+
+async def _look_again(examination: Examination, suspects: Sequence[Entry], *, repair: bool) -> None:
+    """Report, and where that is asked for remove, what is still there after a pause and still has no row."""
+    root = examination.media.root
+    await asyncio.sleep(PAUSE_SECONDS)
+    present = await asyncio.to_thread(lambda: [entry for entry in suspects if os.path.lexists(root / entry.path)])
+    homes = await _homes(examination, present)
+    for entry in _unexplained(present, homes):
+        check = _check(examination, entry)
+        if entry.name in homes:
+            # The only copy of an image's file, in the wrong folder, is worth more than a tidy folder.
+            home = " or ".join(sorted(homes[entry.name]))
+            check.fail(f"{entry.path} belongs to dataset {home}: move it there, or remove it by hand")
+            continue
+        reason = await asyncio.to_thread(_remove, root / entry.path) if repair else None
+        check.fail(f"{entry.path} {reason}" if reason else entry.path, repaired=repair and reason is None)
+
+
+def _remove(path: Path) -> str | None:
+    """Remove a file; gives the reason where that cannot be done."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        return f"cannot be removed: {error.strerror}"
+    return None

@@ -1,0 +1,142 @@
+"""The command `graphql-server` in processes of its own, as an operator starts it."""
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import uvicorn
+
+from graphql_server import demo
+from tests.servers import KEY, TOKEN, Server, UserServer, settings_for
+
+PROJECT = Path(__file__).parent.parent
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return probe.getsockname()[1]
+
+
+def environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment with these settings and no others."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    return {**kept, "PYTHONDONTWRITEBYTECODE": "1", **settings}
+
+
+def command(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-m", "graphql_server", *arguments],
+        cwd=PROJECT,
+        env=environment(settings),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@dataclass
+class Process:
+    """A command that listens on a port; what it writes goes into two files."""
+
+    popen: subprocess.Popen[bytes]
+    port: int
+    output: Path
+    errors: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def log(self) -> list[dict[str, Any]]:
+        """What it has written to stdout, a line of JSON each."""
+        return [orjson.loads(line) for line in self.output.read_bytes().splitlines()]
+
+    def terminate(self) -> int:
+        """Ask it to stop; gives the exit status."""
+        self.popen.terminate()
+        return self.popen.wait(30)
+
+    def kill(self) -> None:
+        self.popen.kill()
+        self.popen.wait(30)
+
+    def wait(self) -> None:
+        """Wait until it listens."""
+        for _ in range(600):
+            assert self.popen.poll() is None, self.errors.read_text()
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+            except ConnectionRefusedError:
+                time.sleep(0.05)
+            else:
+                return
+        raise AssertionError("nothing listens")
+
+
+@contextmanager
+def started(folder: Path, *arguments: str, port: int = 0, **settings: str) -> Generator[Process]:
+    """Start a command and wait until it listens; it is killed at the end if it runs then."""
+    port = port or free_port()
+    output, errors = folder / f"{port}.out", folder / f"{port}.err"
+    given = [f"--port={port}"] if arguments[0] in ("media", "demo-users") else []
+    with output.open("ab") as out, errors.open("ab") as err:
+        popen = subprocess.Popen(
+            [sys.executable, "-W", "error", "-m", "graphql_server", *arguments, *given],
+            cwd=PROJECT,
+            env=environment({"PORT": str(port), **settings}),
+            stdout=out,
+            stderr=err,
+        )
+    process = Process(popen, port, output, errors)
+    try:
+        process.wait()
+        yield process
+    finally:
+        process.kill()
+
+
+@contextmanager
+def users_listening() -> Generator[str]:
+    """The address of a real user server that knows the tests' token."""
+    server = uvicorn.Server(uvicorn.Config(demo.users(TOKEN), log_config=None, access_log=False))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}/authenticate"
+        finally:
+            server.should_exit = True
+            thread.join(30)
+
+
+def settings_of(database_url: str, media_root: Path, user_server_url: str) -> dict[str, str]:
+    """The environment of a server in production."""
+    media_root.mkdir(exist_ok=True)
+    return {
+        "DATABASE_URL": database_url,
+        "MEDIA_ROOT": str(media_root),
+        "MEDIA_SIGNING_KEY": KEY,
+        "USER_SERVER_URL": user_server_url,
+    }
+
+
+def server_of(process: Process, settings: Mapping[str, str]) -> Server:
+    """Talk to a process as to a server in this one; its user server cannot be commanded."""
+    kept = settings_for(settings["DATABASE_URL"], Path(settings["MEDIA_ROOT"]))
+    return Server(process.url, kept, UserServer())
+
+
+def ready(process: Process) -> bool:
+    return httpx.get(f"{process.url}/readyz", trust_env=False, verify=False).status_code == 200

@@ -1,0 +1,436 @@
+"""What `graphql-server doctor` finds, repairs and leaves alone, beside a server that runs."""
+
+import gc
+import hashlib
+import os
+import pty
+import re
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+import tracemalloc
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from graphql_server.cli import main
+from tests import mysql
+from tests.photos import photo
+from tests.servers import Server
+
+HOLDS = {
+    "exactly one dataset is untrained": 0,
+    "every image has its dataset": 0,
+    "every image has its file": 0,
+    "every file is as it was saved": 0,
+    "every file has its image": 0,
+    "nothing staged is left behind": 0,
+}
+MEASURED = "content_type, width, height, byte_size, sha256"
+FORGET = "UPDATE image_info SET content_type = NULL, width = NULL, height = NULL, byte_size = NULL, sha256 = NULL"
+REMOVE = "mutation($pk: Int!) { removeImage(input: {pk: $pk}) { image { pk } } }"
+
+
+@dataclass
+class Outcome:
+    """A run of the doctor: its exit status and what it printed."""
+
+    status: Any
+    text: str
+    errors: str
+
+    @property
+    def wrong(self) -> dict[str, int]:
+        return {name: int(wrong.replace(",", "")) for name, _, wrong in self._cells()}
+
+    @property
+    def examined(self) -> list[int]:
+        return [int(examined.replace(",", "")) for _, examined, _ in self._cells()]
+
+    def _cells(self) -> list[tuple[str, str, str]]:
+        table = self.text.split("\n\n")[0].splitlines()[1:]
+        return [(cells[0], cells[1], cells[2]) for cells in (re.split(r" {2,}", line) for line in table)]
+
+
+Doctor = Callable[..., Outcome]
+
+
+@pytest.fixture
+def doctor(
+    database_url: str, media_root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Doctor:
+    """Runs the command on the test's database and folder."""
+    media_root.mkdir(exist_ok=True)
+
+    def run(*arguments: str, url: str = database_url, root: Path = media_root) -> Outcome:
+        monkeypatch.setenv("DATABASE_URL", url)
+        monkeypatch.setenv("MEDIA_ROOT", str(root))
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main(["doctor", *arguments])
+        printed = capsys.readouterr()
+        return Outcome(ended.value.code, printed.out, printed.err)
+
+    return run
+
+
+def run_apart(url: str, root: Path, *arguments: str, stderr: int = subprocess.PIPE) -> Outcome:
+    """Run the command in a process of its own."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "graphql_server", "doctor", *arguments],
+        env={**os.environ, "DATABASE_URL": url, "MEDIA_ROOT": str(root)},
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    return Outcome(ended.returncode, ended.stdout, ended.stderr or "")
+
+
+def sql(url: str, *texts: str) -> list[tuple[Any, ...]]:
+    """Run statements beside the server, with foreign keys switched off; gives the last one's rows."""
+    if url.startswith("mysql"):
+        return mysql.statements(url, "SET SESSION foreign_key_checks = 0", *texts)
+    with closing(sqlite3.connect(url.removeprefix("sqlite://"), timeout=30, isolation_level=None)) as connection:
+        return [connection.execute(text).fetchall() for text in texts][-1]
+
+
+def age(path: Path, seconds: float = 7200) -> Path:
+    moment = time.time() - seconds
+    os.utime(path, (moment, moment))
+    return path
+
+
+def lay(path: Path, content: bytes = b"x", seconds: float = 7200) -> Path:
+    """A file that was written some time ago."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return age(path, seconds)
+
+
+def place(media_root: Path, image: dict[str, Any]) -> Path:
+    return media_root / str(image["dataset"]["pk"]) / image["uuidFileName"]
+
+
+def test_a_system_in_use_is_healthy(server: Server, doctor: Doctor) -> None:
+    first, *_ = [server.save(photo(seed=seed)) for seed in range(4)]
+    server.data('mutation { createDataset(input: {title: "Lunch"}) { dataset { pk } } }')
+    server.save(photo("PNG", seed=5))
+    server.data(REMOVE, {"pk": first["pk"]})
+    outcome = doctor()
+    assert (outcome.status, outcome.wrong) == (0, HOLDS)
+    assert outcome.examined == [2, 4, 4, 4, 4, 0]
+    assert outcome.errors == ""
+    assert "notes" not in outcome.text
+
+
+def test_a_fresh_system_is_healthy(doctor: Doctor) -> None:
+    outcome = doctor("--repair")
+    assert (outcome.status, outcome.wrong, outcome.examined) == (0, HOLDS, [1, 0, 0, 0, 0, 0])
+
+
+def test_no_untrained_dataset_is_found_and_one_is_opened(server: Server, doctor: Doctor, database_url: str) -> None:
+    sql(database_url, "UPDATE dataset_info SET untrained = NULL")
+    outcome = doctor()
+    assert (outcome.status, outcome.wrong["exactly one dataset is untrained"]) == (1, 1)
+    assert "no dataset is untrained" in outcome.text
+    assert sql(database_url, "SELECT COUNT(*) FROM dataset_info") == [(1,)]
+    assert doctor("--repair").status == 0
+    assert sql(database_url, "SELECT title, untrained FROM dataset_info ORDER BY pk")[1:] == [("untrained", 1)]
+    assert server.save(photo())["dataset"]["isUntrained"]
+    assert doctor().wrong == HOLDS
+
+
+def test_two_untrained_datasets_are_found_and_not_touched(doctor: Doctor, database_url: str) -> None:
+    on_table = " ON dataset_info" if database_url.startswith("mysql") else ""
+    sql(database_url, f"DROP INDEX dataset_info_untrained{on_table}")
+    try:
+        sql(database_url, "INSERT INTO dataset_info (pk, title, untrained) VALUES (900, 'untrained', 1)")
+        outcome = doctor("--repair")
+        assert (outcome.status, outcome.wrong["exactly one dataset is untrained"]) == (1, 1)
+        assert "dataset 900 is untrained beside" in outcome.text
+        assert sql(database_url, "SELECT COUNT(*) FROM dataset_info WHERE untrained = 1") == [(2,)]
+    finally:
+        sql(
+            database_url,
+            "DELETE FROM dataset_info WHERE pk = 900",
+            "CREATE UNIQUE INDEX dataset_info_untrained ON dataset_info (untrained)",
+        )
+
+
+def test_an_image_without_its_dataset_is_found(server: Server, doctor: Doctor, database_url: str) -> None:
+    image = server.save(photo())
+    sql(database_url, "UPDATE image_info SET dataset_info_pk = 900")
+    outcome = doctor()
+    assert (outcome.status, outcome.wrong["every image has its dataset"]) == (1, 1)
+    assert f"image {image['pk']}: there is no dataset 900" in outcome.text
+
+
+@pytest.mark.parametrize("instead", ["nothing", "a folder", "a link"])
+def test_a_missing_file_is_found_and_its_row_stays(
+    server: Server, doctor: Doctor, media_root: Path, instead: str
+) -> None:
+    image, _ = server.save(photo(seed=1)), server.save(photo(seed=2))
+    path = place(media_root, image)
+    moved = path.rename(media_root / "elsewhere")
+    if instead == "a folder":
+        path.mkdir()
+    elif instead == "a link":
+        path.symlink_to(moved)
+    for arguments in ([], ["--repair"]):
+        outcome = doctor(*arguments)
+        assert outcome.status == 1
+        assert outcome.wrong == {**HOLDS, "every image has its file": 1}
+        assert f"image {image['pk']}: {path.relative_to(media_root)} is missing" in outcome.text
+    assert server.data("{ images { totalCount } }") == {"images": {"totalCount": 2}}
+
+
+@pytest.mark.parametrize("fault", ["a flipped bit", "a lost end"])
+def test_a_changed_file_is_found_and_never_measured_anew(
+    server: Server, doctor: Doctor, media_root: Path, database_url: str, fault: str
+) -> None:
+    image, _ = server.save(photo(seed=1)), server.save(photo(seed=2))
+    path = place(media_root, image)
+    content = bytearray(path.read_bytes())
+    content[-10] ^= 1
+    path.write_bytes(content if fault == "a flipped bit" else content[:-2])
+    sql(database_url, "UPDATE image_info SET content_type = NULL, width = NULL, height = NULL")
+    for arguments in ([], ["--repair"]):
+        outcome = doctor(*arguments)
+        assert (outcome.status, outcome.wrong) == (1, {**HOLDS, "every file is as it was saved": 1})
+        assert f"image {image['pk']}: {path.relative_to(media_root)} has" in outcome.text
+    kept = sql(database_url, f"SELECT {MEASURED} FROM image_info ORDER BY pk")
+    assert kept[0] == (None, None, None, image["byteSize"], image["sha256"])
+    assert kept[1][:3] == ("image/jpeg", 64, 48)
+
+
+def test_rows_of_the_predecessor_are_measured_by_repair_and_nothing_else_of_them_changes(
+    server: Server, doctor: Doctor, media_root: Path, database_url: str
+) -> None:
+    for seed, kind in enumerate(["JPEG", "PNG", "WEBP"]):
+        server.save(photo(kind, size=(80 + seed, 60), seed=seed, orientation=6), exifDegree=180)
+    before = sql(database_url, "SELECT * FROM image_info ORDER BY pk")
+    sql(database_url, FORGET)
+    outcome = doctor()
+    assert (outcome.status, outcome.wrong) == (0, HOLDS)
+    assert "3 images without size and hash" in outcome.text
+    assert outcome.examined[3] == 0
+    outcome = doctor("--repair")
+    assert (outcome.status, outcome.wrong) == (0, HOLDS)
+    assert "3 images whose size and hash were filled in" in outcome.text
+    assert sql(database_url, "SELECT * FROM image_info ORDER BY pk") == before
+    outcome = doctor()
+    assert (outcome.status, outcome.examined[3]) == (0, 3)
+    assert "notes" not in outcome.text
+
+
+def test_a_predecessors_file_that_is_no_picture_gets_size_and_hash_alone(
+    server: Server, doctor: Doctor, media_root: Path, database_url: str
+) -> None:
+    image, content = server.save(photo()), photo("GIF")
+    place(media_root, image).write_bytes(content)
+    sql(database_url, FORGET)
+    assert doctor("--repair").status == 0
+    measured = (None, None, None, len(content), hashlib.sha256(content).hexdigest())
+    for arguments in ([], ["--repair"]):
+        outcome = doctor(*arguments)
+        assert outcome.status == 0
+        assert "1 images that cannot be decoded" in outcome.text
+        assert sql(database_url, f"SELECT {MEASURED} FROM image_info") == [measured]
+
+
+def test_a_stray_is_found_when_it_is_old_and_removed_by_repair(
+    server: Server, doctor: Doctor, media_root: Path
+) -> None:
+    image = server.save(photo())
+    kept = age(place(media_root, image))
+    old, gone = lay(kept.with_name(f"{uuid4()}.jpg")), lay(media_root / "77" / f"{uuid4()}.webp")
+    young = lay(kept.with_name(f"{uuid4()}.jpg"), seconds=60)
+    outcome = doctor()
+    assert (outcome.status, outcome.wrong) == (1, {**HOLDS, "every file has its image": 2})
+    assert {str(path.relative_to(media_root)) in outcome.text for path in (old, gone)} == {True}
+    assert young.name not in outcome.text
+    assert old.exists()
+    assert doctor("--grace", "10").wrong["every file has its image"] == 3
+    outcome = doctor("--repair")
+    assert (outcome.status, outcome.wrong["every file has its image"]) == (0, 2)
+    assert "2 repaired" in outcome.text
+    assert [path.exists() for path in (kept, old, gone, young)] == [True, False, False, True]
+    assert doctor().wrong == HOLDS
+
+
+def test_what_was_staged_is_left_alone_while_it_is_young_and_removed_later(doctor: Doctor, media_root: Path) -> None:
+    young, old = (lay(media_root / ".staging" / uuid4().hex, seconds=seconds) for seconds in (60, 7200))
+    outcome = doctor()
+    assert (outcome.status, outcome.wrong) == (1, {**HOLDS, "nothing staged is left behind": 1})
+    assert old.name in outcome.text
+    outcome = doctor("--repair")
+    assert outcome.status == 0
+    assert (young.exists(), old.exists()) == (True, False)
+
+
+def test_what_is_no_picture_is_mentioned_and_never_touched(
+    server: Server, doctor: Doctor, media_root: Path, tmp_path: Path
+) -> None:
+    folder = place(media_root, server.save(photo())).parent
+    outside = lay(tmp_path / "outside" / f"{uuid4()}.jpg")
+    names = ["backup.tar", f"{folder.name}/notes.txt", "lost+found/x", f"007/{uuid4()}.jpg", ".staging/folder/x"]
+    others = [lay(media_root / name) for name in names]
+    (media_root / "5").symlink_to(outside.parent)
+    (folder / f"{uuid4()}.jpg").symlink_to(outside)
+    outcome = doctor("--repair", "--grace", "0")
+    assert (outcome.status, outcome.wrong) == (0, HOLDS)
+    assert "7 entries of the media folder that are no pictures" in outcome.text
+    for mentioned in ("backup.tar", f"{folder.name}/notes.txt", "lost+found", "007", ".staging/folder", "5"):
+        assert f"left alone: {mentioned}\n" in outcome.text + "\n"
+    assert all(path.exists() for path in [*others, outside])
+
+
+def test_a_file_in_the_folder_of_another_dataset_is_found_and_not_removed(
+    server: Server, doctor: Doctor, media_root: Path
+) -> None:
+    image, _ = server.save(photo(seed=1)), server.save(photo(seed=2))
+    path = age(place(media_root, image))
+    (media_root / "77").mkdir()
+    moved = path.rename(media_root / "77" / path.name)
+    outcome = doctor("--repair")
+    assert outcome.status == 1
+    assert outcome.wrong == {**HOLDS, "every image has its file": 1, "every file has its image": 1}
+    assert f"77/{path.name} belongs to dataset {image['dataset']['pk']}" in outcome.text
+    moved.rename(path)
+    assert doctor().status == 0
+
+
+def test_nothing_is_removed_from_a_folder_that_seems_to_be_another_databases(doctor: Doctor, media_root: Path) -> None:
+    files = [lay(media_root / "1" / f"{uuid4()}.jpg") for _ in range(12)]
+    outcome = doctor("--repair")
+    assert (outcome.status, outcome.wrong["every file has its image"]) == (1, 12)
+    assert "no file was removed: no image of this database has its file here" in outcome.text
+    assert all(path.exists() for path in files)
+    assert outcome.text.count(".jpg") == 10
+    for path in files[10:]:
+        path.unlink()
+    assert doctor("--repair").status == 0
+    assert not any(path.exists() for path in files)
+
+
+def fill(url: str, media_root: Path, numbers: range) -> None:
+    """Images that share one picture's bytes: each has its row, and its file under a name of its own."""
+    content = photo(size=(8, 8))
+    original = media_root / "original"
+    original.write_bytes(content)
+    ((dataset_pk,),) = sql(url, "SELECT pk FROM dataset_info WHERE untrained = 1")
+    folder = media_root / str(dataset_pk)
+    folder.mkdir(exist_ok=True)
+    names = [f"{uuid4()}.jpg" for _ in numbers]
+    for name in names:
+        os.link(original, folder / name)
+    original.unlink()
+    known = f"'image/jpeg', 8, 8, {len(content)}, '{hashlib.sha256(content).hexdigest()}'"
+    for at in range(0, len(names), 1000):
+        values = ", ".join(f"({dataset_pk}, '{name}', {known})" for name in names[at : at + 1000])
+        sql(url, f"INSERT INTO image_info (dataset_info_pk, uuid_file_name, {MEASURED}) VALUES {values}")
+
+
+def test_saves_and_removals_during_the_examination_raise_no_alarm(
+    server: Server, database_url: str, media_root: Path
+) -> None:
+    fill(database_url, media_root, range(500))
+    for path in media_root.rglob("*.jpg"):
+        age(path)
+    ended = threading.Event()
+    failures: list[BaseException] = []
+
+    def live() -> None:
+        try:
+            for number, image in enumerate(
+                server.data("{ images(last: 500) { nodes { pk } } }")["images"]["nodes"][::-1]
+            ):
+                if ended.is_set():
+                    return
+                server.save(photo(seed=number))
+                server.data(REMOVE, {"pk": image["pk"]})
+        except BaseException as error:  # noqa: BLE001 - raised again in the test's own thread
+            failures.append(error)
+
+    living = threading.Thread(target=live)
+    living.start()
+    try:
+        outcomes = [run_apart(database_url, media_root, "--repair") for _ in range(4)]
+        assert living.is_alive(), "everything was removed before the examinations ended"
+    finally:
+        ended.set()
+        living.join()
+    assert not failures
+    for outcome in outcomes:
+        assert (outcome.status, outcome.wrong) == (0, HOLDS), outcome.text
+    outcome = run_apart(database_url, media_root, "--grace", "0")
+    assert (outcome.status, outcome.wrong, outcome.examined[1:5]) == (0, HOLDS, [500] * 4)
+
+
+def test_memory_does_not_grow_with_the_number_of_images(doctor: Doctor, database_url: str, media_root: Path) -> None:
+    peaks: list[int] = []
+    for numbers in (range(2_000), range(2_000, 20_000)):
+        fill(database_url, media_root, numbers)
+        gc.collect()
+        tracemalloc.start()
+        try:
+            outcome = doctor()
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+        assert (outcome.status, outcome.examined[1:5]) == (0, [len(range(numbers.stop))] * 4)
+    assert peaks[1] < peaks[0] + 512 * 1024
+
+
+def test_progress_is_shown_on_a_terminal(database_url: str, media_root: Path) -> None:
+    media_root.mkdir()
+    fill(database_url, media_root, range(1_500))
+    terminal, stderr = pty.openpty()
+    outcome = run_apart(database_url, media_root, stderr=stderr)
+    os.close(stderr)
+    with os.fdopen(terminal, "rb", buffering=0) as reader:
+        shown = reader.read(100_000).decode()
+    assert outcome.status == 0
+    assert re.search(r"\rimages: [\d,]+ of 1,500 \(\d+ %\)", shown)
+    assert re.search(r"\rfiles: [\d,]+ of 1,500 \(\d+ %\)", shown)
+    assert "\n" not in shown
+    assert shown.endswith("\r\x1b[K")
+    assert "%" not in outcome.text
+
+
+@pytest.mark.parametrize("grace", ["-1", "nan"])
+def test_a_grace_period_that_is_none_is_refused(doctor: Doctor, media_root: Path, grace: str) -> None:
+    stray = lay(media_root / "1" / f"{uuid4()}.jpg")
+    outcome = doctor("--repair", f"--grace={grace}")
+    assert (outcome.status, outcome.text) == (2, "")
+    assert "--grace must be a number of seconds" in outcome.errors
+    assert stray.exists()
+
+
+def test_a_media_folder_that_is_not_there_ends_the_examination(doctor: Doctor, tmp_path: Path) -> None:
+    outcome = doctor(root=tmp_path / "unmounted")
+    assert (outcome.status, outcome.text) == (2, "")
+    assert re.fullmatch(r"graphql-server: MEDIA_ROOT='.*unmounted' is no folder\n", outcome.errors)
+
+
+def test_a_database_without_tables_ends_the_examination(doctor: Doctor, tmp_path: Path, media_root: Path) -> None:
+    stray = lay(media_root / "1" / f"{uuid4()}.jpg")
+    outcome = doctor("--repair", url=f"sqlite://{tmp_path / 'new.db'}")
+    assert outcome.status == 2
+    assert "has not been migrated" in outcome.errors
+    assert stray.exists()
+
+
+def test_a_database_that_does_not_answer_ends_the_examination(doctor: Doctor) -> None:
+    outcome = doctor(url="mysql://app:apppw@127.0.0.1:9/app")
+    assert outcome.status == 2
+    assert re.fullmatch(r"graphql-server: .*database.*\n", outcome.errors, re.IGNORECASE)
