@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 from collections.abc import Generator
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import pytest
 
 from graphql_server import migrations
 from tests import mysql
-from tests.servers import Server, running, settings_for
+from tests.processes import started
+from tests.servers import Server, UserServer, running, settings_for
 
 
 @pytest.fixture
@@ -68,3 +70,14 @@ def media_root(tmp_path: Path) -> Path:
 def server(database_url: str, media_root: Path) -> Generator[Server]:
     with running(settings_for(database_url, media_root)) as running_server:
         yield running_server
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Generator[Server]:
+    """The demo as `make serve` starts it; its token is the one that it prints."""
+    folder = tmp_path_factory.mktemp("demo")
+    with started(folder, "demo", "--folder", str(folder / "var")) as process:
+        printed = re.search(r"(\S+)/graphql#token=(\S+)", process.output.read_text())
+        assert printed, process.output.read_text()
+        settings = settings_for(f"sqlite://{folder}/var/demo.db", folder / "var" / "media")
+        yield Server(printed[1], settings, UserServer(), token=printed[2])
