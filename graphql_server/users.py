@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import importlib
+import os
 import ssl
 import time
 from collections import OrderedDict
@@ -205,6 +206,7 @@ class GrpcUserServer:
     """Asks the predecessor's user server, whose answer does not say who it is."""
 
     def __init__(self, target: str, seconds: float) -> None:
+        os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # It tells stderr of each restart of the user server.
         try:
             self._grpc: Any = importlib.import_module("grpc")  # Any, for grpcio ships no types.
         except ImportError:
