@@ -8,8 +8,9 @@ from graphql_server import titles
 from graphql_server.database import Again, Database, Transaction
 from graphql_server.engines import Row
 from graphql_server.errors import Conflict
+from graphql_server.idempotency import Once, recall, remember
 from graphql_server.models import DatasetInfo
-from graphql_server.pages import Condition, Order, Table, containing, equal
+from graphql_server.pages import Condition, Order, Table, containing, equal, rows_of
 
 TABLE = Table(
     name="dataset_info",
@@ -51,24 +52,30 @@ async def lock_untrained(database: Database, transaction: Transaction) -> int:
     return rows[0][0]
 
 
-async def seal(database: Database, title: str) -> tuple[Row, Row]:
+async def seal(database: Database, title: str, idempotency_key: str | None = None) -> tuple[Row, Row]:
     """Title the untrained dataset, close it and open a fresh one; gives both rows, the sealed one first.
 
-    Raises BadUserInput where the title cannot be one, and Conflict where another dataset has it.
+    Raises BadUserInput where the title cannot be one, and Conflict where another dataset has it or the key
+    was sent with another title.
     """
     title = titles.checked(title)
+    once = Once.of(idempotency_key, "createDataset", title)
     try:
-        return await database.transact(lambda transaction: _seal(transaction, title))
+        sealed, opened = await database.transact(lambda transaction: _seal(transaction, title, once))
+        rows = await rows_of(database, TABLE, [sealed, opened])
+        return rows[sealed], rows[opened]
     except IntegrityError:
         raise Conflict(f"There is a dataset titled '{title}' already; choose another title.") from None
 
 
-async def _seal(transaction: Transaction, title: str) -> tuple[Row, Row]:
+async def _seal(transaction: Transaction, title: str, once: Once | None) -> list[int]:
     now = datetime.now(UTC)
     open_ones = DatasetInfo.filter(untrained=True).using_db(transaction.client)
     dataset = await open_ones.select_for_update().first()
     if dataset is None:
         raise Again
+    if done := await recall(transaction, once):
+        return done
     changed = await open_ones.filter(id=dataset.id).update(
         title=title, title_key=titles.key_of(title), untrained=None, sealed_at=now
     )
@@ -77,5 +84,5 @@ async def _seal(transaction: Transaction, title: str) -> tuple[Row, Row]:
     opened = await DatasetInfo.create(
         using_db=transaction.client, title=titles.UNTRAINED, untrained=True, created_at=now
     )
-    sealed_row = (dataset.id, title, None, dataset.created_at, now)
-    return sealed_row, (opened.id, titles.UNTRAINED, True, now, None)
+    await remember(transaction, once, dataset.id, opened.id)
+    return [dataset.id, opened.id]

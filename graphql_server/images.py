@@ -2,17 +2,20 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from datetime import UTC, datetime
+from enum import Enum
 from functools import partial
 from uuid import uuid4
 
 import structlog
+from tortoise.exceptions import IntegrityError
 
 from graphql_server import datasets
-from graphql_server.database import Database, Transaction
+from graphql_server.database import Again, Database, Transaction
 from graphql_server.engines import Row
-from graphql_server.errors import BadUserInput, NotFound, StorageUnavailable
+from graphql_server.errors import BadUserInput, Conflict, NotFound, StorageUnavailable
+from graphql_server.idempotency import Once, recall, remember
 from graphql_server.media import Media, Readable, Staged
 from graphql_server.models import ImageInfo
 from graphql_server.pages import Condition, Order, Table, among, containing, equal
@@ -55,6 +58,14 @@ NAME = Order("ORIGINAL_FILE_NAME", "original_file_name")
 log = structlog.stdlib.get_logger(__name__)
 
 
+class OnDuplicate(Enum):
+    """What to do with a photo that the untrained dataset has already, byte for byte."""
+
+    RETURN_EXISTING = "RETURN_EXISTING"
+    REJECT = "REJECT"
+    ALLOW = "ALLOW"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fix:
     """A reviewer's answer; degrees are counter-clockwise, confidence is from 0 to 1.
@@ -67,6 +78,8 @@ class Fix:
     model_degree: int
     confidence: float
     user_fix_degree: int
+    on_duplicate: OnDuplicate = OnDuplicate.RETURN_EXISTING
+    idempotency_key: str | None = None
 
     def check(self) -> None:
         """Raise BadUserInput where a value cannot be."""
@@ -79,6 +92,19 @@ class Fix:
         if not (math.isfinite(self.confidence) and 0 <= self.confidence <= 1):
             raise BadUserInput("A confidence is from 0 to 1.")
 
+    def once(self, sha256: str) -> Once | None:
+        """The fix's idempotency key, if it has one, with a fingerprint of all that was sent."""
+        sent = replace(self, idempotency_key=None)
+        return Once.of(self.idempotency_key, "saveFix", sha256, *(str(part) for part in astuple(sent)))
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """An image's row, and whether it was made for this fix or was there already."""
+
+    row: Row
+    created: bool
+
 
 @dataclass(frozen=True, slots=True)
 class Album:
@@ -89,23 +115,53 @@ class Album:
     decoder: Decoder
     max_upload_bytes: int
 
-    async def save_fix(self, file: Readable, fix: Fix) -> Row:
+    async def save_fix(self, file: Readable, fix: Fix) -> Saved:
         """Save a photo into the untrained dataset; gives its row once that and the file are on disk.
 
-        The slow part, reading and decoding the file, is done before the transaction begins. Raises
-        BadUserInput (FileTooLarge, ImageUnreadable) and Unavailable; then neither row nor file is left.
+        A photo that is there already is not saved again unless that is asked for, nor is a fix whose key has
+        been sent before. The slow part, reading and decoding the file, is done before the transaction begins. Raises
+        BadUserInput (FileTooLarge, ImageUnreadable), Conflict and Unavailable; then neither row nor file is left.
         """
         fix.check()
         staged = await self.media.stage(file, self.max_upload_bytes)
         try:
             picture = await self.decoder.inspect(staged.path)
-            return await self.database.transact(partial(self._save, fix, staged, picture))
+            once = fix.once(staged.sha256)
+            return await self.database.transact(partial(self._save, fix, staged, picture, once))
         finally:
             await self.media.discard(staged)
 
-    async def _save(self, fix: Fix, staged: Staged, picture: Picture, transaction: Transaction) -> Row:
+    async def _save(
+        self, fix: Fix, staged: Staged, picture: Picture, once: Once | None, transaction: Transaction
+    ) -> Saved:
         dataset_pk = await datasets.lock_untrained(self.database, transaction)
+        if done := await recall(transaction, once):
+            return Saved(await _existing(transaction, done[0]), created=False)
+        if there := await _same_photo(transaction, fix, dataset_pk, staged.sha256):
+            await remember(transaction, once, there[0])
+            return Saved(there, created=False)
         file_name = f"{uuid4()}.{picture.extension}"
+        row = await _insert(transaction, fix, staged, picture, dataset_pk, file_name)
+        await remember(transaction, once, row[0])
+        transaction.undo(partial(self.media.remove, dataset_pk, file_name))
+        await self.media.place(staged, dataset_pk, file_name)
+        return Saved(row, created=True)
+
+    async def remove_image(self, pk: int) -> Row:
+        """Remove an image and its file; gives the row that was. Raises NotFound."""
+        row = await self.database.transact(partial(_remove, pk))
+        try:
+            await self.media.remove(row[1], row[3])
+        except (StorageUnavailable, ValueError) as error:
+            # The image is gone, which is what was asked; a file without a row is collected later.
+            log.warning("file left behind", image=pk, error=str(error))
+        return row
+
+
+async def _insert(
+    transaction: Transaction, fix: Fix, staged: Staged, picture: Picture, dataset_pk: int, file_name: str
+) -> Row:
+    try:
         image = await ImageInfo.create(
             using_db=transaction.client,
             dataset_id=dataset_pk,
@@ -120,22 +176,36 @@ class Album:
             height=picture.height,
             byte_size=staged.byte_size,
             sha256=staged.sha256,
+            unique_sha256=None if fix.on_duplicate is OnDuplicate.ALLOW else staged.sha256,
             created_at=datetime.now(UTC),
         )
-        transaction.undo(partial(self.media.remove, dataset_pk, file_name))
-        await self.media.place(staged, dataset_pk, file_name)
-        # The columns are the model's fields but for these two, which the predecessor named otherwise.
-        return (image.id, dataset_pk, *(getattr(image, column) for column in COLUMNS[2:]))
+    except IntegrityError:
+        raise Again from None  # the same photo was saved meanwhile
+    return _row(image)
 
-    async def remove_image(self, pk: int) -> Row:
-        """Remove an image and its file; gives the row that was. Raises NotFound."""
-        row = await self.database.transact(partial(_remove, pk))
-        try:
-            await self.media.remove(row[1], row[3])
-        except (StorageUnavailable, ValueError) as error:
-            # The image is gone, which is what was asked; a file without a row is collected later.
-            log.warning("file left behind", image=pk, error=str(error))
-        return row
+
+async def _same_photo(transaction: Transaction, fix: Fix, dataset_pk: int, sha256: str) -> Row | None:
+    """The image that a fix need not be saved beside; Conflict where the client wants to be told."""
+    if fix.on_duplicate is OnDuplicate.ALLOW:
+        return None
+    images = ImageInfo.filter(dataset_id=dataset_pk, sha256=sha256).using_db(transaction.client)
+    image = await images.order_by("id").first()
+    if image and fix.on_duplicate is OnDuplicate.REJECT:
+        raise Conflict(f"The untrained dataset has this photo already: image {image.id}.")
+    return _row(image) if image else None
+
+
+async def _existing(transaction: Transaction, pk: int) -> Row:
+    image = await ImageInfo.get_or_none(id=pk, using_db=transaction.client)
+    if image is None:
+        raise NotFound(f"Image {pk}, which was saved with this idempotencyKey, has been removed.")
+    return _row(image)
+
+
+def _row(image: ImageInfo) -> Row:
+    # The columns are the model's fields but for two, which the predecessor named otherwise.
+    dataset_pk: int = getattr(image, "dataset_id")  # noqa: B009 - Tortoise adds it at run time
+    return (image.id, dataset_pk, *(getattr(image, column) for column in COLUMNS[2:]))
 
 
 async def _remove(pk: int, transaction: Transaction) -> Row:
@@ -143,8 +213,7 @@ async def _remove(pk: int, transaction: Transaction) -> Row:
     image = await images.select_for_update().first()
     if image is None or not await images.delete():
         raise NotFound(f"There is no image {pk}.")
-    dataset_pk: int = getattr(image, "dataset_id")  # noqa: B009 - Tortoise adds it at run time
-    return (image.id, dataset_pk, *(getattr(image, column) for column in COLUMNS[2:]))
+    return _row(image)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

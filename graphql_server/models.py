@@ -25,7 +25,10 @@ class DatasetInfo(Model):
 
 
 class ImageInfo(Model):
-    """A stored file with its degrees; what the predecessor did not record of its rows is NULL."""
+    """A stored file with its degrees; what the predecessor did not record of its rows is NULL.
+
+    `unique_sha256` is unique within a dataset; it is NULL for a copy that was asked for.
+    """
 
     id = fields.IntField(primary_key=True, source_field="pk")
     dataset: fields.ForeignKeyRelation[DatasetInfo] = fields.ForeignKeyField(
@@ -42,10 +45,23 @@ class ImageInfo(Model):
     height = fields.IntField(null=True)
     byte_size = fields.BigIntField(null=True)
     sha256 = fields.CharField(max_length=64, null=True)
+    unique_sha256 = fields.CharField(max_length=64, null=True)
     created_at = fields.DatetimeField(null=True)
 
     class Meta(Model.Meta):
         table = "image_info"
+
+
+class IdempotencyKey(Model):
+    """A key that a client sent along, and what its request did: the keys of rows, as a JSON list."""
+
+    key = fields.CharField(max_length=255, primary_key=True, source_field="idempotency_key")
+    fingerprint = fields.CharField(max_length=64)
+    pks = fields.CharField(max_length=64)
+    created_at = fields.DatetimeField()
+
+    class Meta(Model.Meta):
+        table = "idempotency_key"
 
 
 def moment(value: datetime | str | None) -> datetime | None:

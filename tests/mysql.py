@@ -51,6 +51,7 @@ def empty(url: str) -> None:
     """Leave a migrated database as a fresh one: an untrained dataset and nothing else."""
     statements(
         url,
+        "DELETE FROM idempotency_key",
         "DELETE FROM image_info",
         "DELETE FROM dataset_info",
         "INSERT INTO dataset_info (title, untrained) VALUES ('untrained', 1)",

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from graphql_server.database import Database
 from graphql_server.engines import Session
 from graphql_server.errors import SettingsError
-from graphql_server.migrations import m0001_datasets_and_images
+from graphql_server.migrations import m0001_datasets_and_images, m0002_saved_once
 
 LOCK = "dataset-server.migrate"
 LOCK_SECONDS = 600
@@ -26,7 +26,10 @@ TABLES = {
     "mysql": "SELECT 1 FROM information_schema.tables "
     "WHERE table_schema = DATABASE() AND table_name = 'schema_migration'",
 }
-MIGRATIONS: dict[str, Migration] = {"0001_datasets_and_images": m0001_datasets_and_images.apply}
+MIGRATIONS: dict[str, Migration] = {
+    "0001_datasets_and_images": m0001_datasets_and_images.apply,
+    "0002_saved_once": m0002_saved_once.apply,
+}
 
 
 async def run(url: str, said: Callable[[str], None]) -> None:

@@ -1,5 +1,6 @@
 """The mutations: plain values out of an input, one call, and the result wrapped."""
 
+from enum import Enum
 from typing import Annotated, cast
 
 import strawberry
@@ -7,12 +8,26 @@ from graphql import GraphQLError
 from starlette.datastructures import UploadFile
 from strawberry.file_uploads import Upload
 
-from graphql_server import datasets
+from graphql_server import datasets, images
 from graphql_server.errors import DatasetServerError
 from graphql_server.images import Album, Fix
 from graphql_server.schema.context import Info
 from graphql_server.schema.scalars import Degree
 from graphql_server.schema.types import Dataset, Image
+
+IDEMPOTENCY = (
+    "A text of the client's choice, 1 to 255 printable ASCII characters. However often a request is sent with the same "
+    "one, it has its effect once; another request with it is a CONFLICT."
+)
+
+
+@strawberry.enum(description="What to do with a photo that the untrained dataset has already, byte for byte.")
+class OnDuplicate(Enum):
+    RETURN_EXISTING = strawberry.enum_value(
+        "RETURN_EXISTING", description="Save nothing, and give the image that is there."
+    )
+    REJECT = strawberry.enum_value("REJECT", description="Save nothing, and answer CONFLICT.")
+    ALLOW = strawberry.enum_value("ALLOW", description="Save another copy.")
 
 
 @strawberry.input(description="The title for the untrained dataset.")
@@ -20,6 +35,7 @@ class CreateDatasetInput:
     title: str = strawberry.field(
         description="1 to 100 characters, not 'untrained' in any case, not another dataset's; outer spaces are cut."
     )
+    idempotency_key: str | None = strawberry.field(default=None, description=IDEMPOTENCY)
 
 
 @strawberry.type(description="The dataset that was named and the fresh one.")
@@ -52,11 +68,19 @@ class SaveFixInput:
     model_degree: Degree = strawberry.field(description="The turn that the model asks for after EXIF is applied.")
     confidence: float = strawberry.field(description="The model's confidence, from 0 to 1.")
     user_fix_degree: Degree = strawberry.field(description="The reviewer's turn on top of the model's.")
+    on_duplicate: OnDuplicate = strawberry.field(
+        default=OnDuplicate.RETURN_EXISTING,
+        description="What to do if the untrained dataset has the same photo.",
+    )
+    idempotency_key: str | None = strawberry.field(default=None, description=IDEMPOTENCY)
 
 
 @strawberry.type(description="The image that was saved.")
 class SaveFixPayload:
-    image: Image = strawberry.field(description="The new image, in the untrained dataset.")
+    image: Image = strawberry.field(description="The image, in the untrained dataset when it was saved.")
+    created: bool = strawberry.field(
+        description="Whether it is new; false for a photo that was there, and for a request that was sent again."
+    )
 
 
 @strawberry.type(description="What can be changed.")
@@ -67,7 +91,8 @@ class Mutation:
         info: Info,
         input: Annotated[CreateDatasetInput, strawberry.argument(description="The title.")],
     ) -> CreateDatasetPayload | None:
-        sealed, opened = await datasets.seal(info.context.album.database, input.title)
+        database = info.context.album.database
+        sealed, opened = await datasets.seal(database, input.title, input.idempotency_key)
         info.context.loaders.forget()
         return CreateDatasetPayload(dataset=Dataset.of(sealed), untrained=Dataset.of(opened))
 
@@ -83,9 +108,9 @@ class Mutation:
     async def save_fix(
         self, info: Info, input: Annotated[SaveFixInput, strawberry.argument(description="The fix.")]
     ) -> SaveFixPayload | None:
-        image = await _save(info.context.album, input)
+        payload = await _save(info.context.album, input)
         info.context.loaders.forget()
-        return SaveFixPayload(image=image)
+        return payload
 
     @strawberry.mutation(
         description="Save many photos with their fixes, in order; one that cannot be saved is null and has an error."
@@ -99,7 +124,7 @@ class Mutation:
         return cast("list[SaveFixPayload | None]", payloads)
 
 
-async def _save(album: Album, input: SaveFixInput) -> Image:
+async def _save(album: Album, input: SaveFixInput) -> SaveFixPayload:
     file = cast("UploadFile", input.file)
     name = input.original_file_name
     fix = Fix(
@@ -108,13 +133,16 @@ async def _save(album: Album, input: SaveFixInput) -> Image:
         model_degree=input.model_degree,
         confidence=input.confidence,
         user_fix_degree=input.user_fix_degree,
+        on_duplicate=images.OnDuplicate[input.on_duplicate.name],
+        idempotency_key=input.idempotency_key,
     )
     await file.seek(0)  # one file may be sent for several fixes
-    return Image.of(await album.save_fix(file, fix))
+    saved = await album.save_fix(file, fix)
+    return SaveFixPayload(image=Image.of(saved.row), created=saved.created)
 
 
 async def _save_or_error(album: Album, input: SaveFixInput) -> SaveFixPayload | GraphQLError:
     try:
-        return SaveFixPayload(image=await _save(album, input))
+        return await _save(album, input)
     except DatasetServerError as error:
         return GraphQLError(str(error), original_error=error)
