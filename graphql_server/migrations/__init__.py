@@ -45,7 +45,8 @@ async def migrate(database: Database, said: Callable[[str], None]) -> None:
     looks first whether it has been taken, and a migration that was cut off is taken up again by the next run.
     """
     async with _locked(database) as session:
-        await session.fetch(RECORD)
+        if not await session.fetch(TABLES[database.engine.name]):
+            await session.fetch(RECORD)
         for name in await _missing(session):
             said(name)
             await MIGRATIONS[name](session, database.engine.name)
