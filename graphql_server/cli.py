@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from graphql_server import logs
-from graphql_server.errors import DatasetServerError
+from graphql_server.errors import DatasetServerError, SettingsError
 from graphql_server.settings import setting
 
 
@@ -94,7 +94,11 @@ def _schema(options: argparse.Namespace) -> int:
     if options.check is None:
         sys.stdout.write(text)
         return 0
-    if options.check.read_text(encoding="utf-8") == text:
+    try:
+        stale = options.check.read_text(encoding="utf-8") != text
+    except OSError as error:
+        raise SettingsError(f"{options.check} cannot be read: {error.strerror}") from None
+    if not stale:
         return 0
     sys.stderr.write(f"graphql-server: {options.check} is stale: graphql-server schema > {options.check}\n")
     return 1
