@@ -1,6 +1,8 @@
 # On a fresh Debian machine `make serve` and `make test` get everything that they need.
 PYTHON ?= python3
 ARGS ?=
+# What the tests start; Playwright needs libatomic1.
+PROGRAMS := chromium libatomic1 nginx libnginx-mod-http-js
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 LOCKED := $(PIP) install --require-hashes
@@ -18,11 +20,11 @@ serve: .venv/installed ## install what is needed and start the demo; PORT=8000
 	@exec $(BIN)/graphql-server demo
 
 test: .venv/testing lint types ## run every check, on SQLite and MySQL; ARGS="-k seal" goes to pytest
-	@scripts/debian-packages chromium nginx libnginx-mod-http-js
+	@scripts/debian-packages $(PROGRAMS)
 	scripts/with-engine mysql $(BIN)/pytest $(ARGS)
 
 test-mariadb: .venv/testing ## run pytest on SQLite and MariaDB
-	@scripts/debian-packages chromium nginx libnginx-mod-http-js
+	@scripts/debian-packages $(PROGRAMS)
 	scripts/with-engine mariadb $(BIN)/pytest $(ARGS)
 
 lint: .venv/testing ## check style and which module imports which

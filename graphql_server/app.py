@@ -48,6 +48,8 @@ def create_app(settings: Settings, user_transport: httpx.AsyncBaseTransport | No
     async def lifespan(app: Starlette) -> AsyncGenerator[None]:
         async with opened(settings, user_transport) as parts:
             app.router.routes[:] = _routes(settings, parts)
+            # Starlette would send clients on to whatever address their Host header makes up.
+            app.router.redirect_slashes = False
             yield
 
     return Starlette(
@@ -65,6 +67,7 @@ async def opened(settings: Settings, user_transport: httpx.AsyncBaseTransport | 
             settings.database_url, pool=settings.database_pool, seconds=settings.database_seconds
         )
         stack.push_async_callback(database.close)
+        await database.connect()
         await migrations.check(database)
         store = Media(settings.media_root, settings.media_url, settings.media_signing_key, settings.media_url_seconds)
         try:

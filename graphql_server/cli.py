@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from graphql_server.errors import DatasetServerError
+from graphql_server import logs
+from graphql_server.errors import DatasetServerError, SettingsError
 from graphql_server.settings import setting
 
 
@@ -75,6 +76,7 @@ def _demo_users(options: argparse.Namespace) -> int:
 def _migrate(_options: argparse.Namespace) -> int:
     from graphql_server import migrations
 
+    logs.configure("text", "error")
     asyncio.run(migrations.run(setting("database_url", os.environ), print))
     return 0
 
@@ -92,7 +94,11 @@ def _schema(options: argparse.Namespace) -> int:
     if options.check is None:
         sys.stdout.write(text)
         return 0
-    if options.check.read_text(encoding="utf-8") == text:
+    try:
+        stale = options.check.read_text(encoding="utf-8") != text
+    except OSError as error:
+        raise SettingsError(f"{options.check} cannot be read: {error.strerror}") from None
+    if not stale:
         return 0
     sys.stderr.write(f"graphql-server: {options.check} is stale: graphql-server schema > {options.check}\n")
     return 1
@@ -101,5 +107,12 @@ def _schema(options: argparse.Namespace) -> int:
 def _doctor(options: argparse.Namespace) -> int:
     from graphql_server import doctor
 
-    url, root = setting("database_url", os.environ), setting("media_root", os.environ)
-    return asyncio.run(doctor.run(url, root, repair=options.repair, grace_seconds=options.grace))
+    logs.configure("text", "error")
+    examination = doctor.run(
+        setting("database_url", os.environ),
+        setting("media_root", os.environ),
+        repair=options.repair,
+        grace_seconds=options.grace,
+        max_pixels=setting("max_pixels", os.environ),
+    )
+    return asyncio.run(examination)

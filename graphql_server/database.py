@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import random
-import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+import sqlite3
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import closing
+from copy import copy
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -20,6 +21,11 @@ from graphql_server.errors import DatabaseUnavailable, SettingsError
 
 T = TypeVar("T")
 ATTEMPTS = 10
+# Of the time that a transaction may take, so much is kept for its end: to give up on a COMMIT that was sent
+# leaves open whether it happened.
+ENDING = 0.2
+# A lock is waited for this part of that time, so that a wait that was in vain is followed by another attempt.
+LOCK_WAIT = 0.4
 
 log = structlog.stdlib.get_logger(__name__)
 statements = logging.getLogger("graphql_server.statements")
@@ -75,9 +81,25 @@ class Database:
             )
             client = context.db()
         if isinstance(client, MySQLClient):
-            return cls(context, MySQL(client, seconds), seconds)
+            return cls(context, MySQL(client, seconds * ENDING), seconds)
         assert isinstance(client, SqliteClient)
         return cls(context, Sqlite(client), seconds)
+
+    async def connect(self) -> None:
+        """Make the first connection; SettingsError tells why there is none."""
+        try:
+            if isinstance(self.engine, Sqlite):
+                # Tortoise's driver would leave a thread behind that complains on stderr.
+                with closing(sqlite3.connect(self.engine.client.filename)) as connection:
+                    connection.execute("PRAGMA schema_version")
+            async with self.engine.session():
+                pass
+        except Exception as error:
+            if self.engine.failure(error) == "bug" and not isinstance(error, sqlite3.Error):
+                raise
+            cause = error.__cause__ or error  # Tortoise's own error repeats the address.
+            reason = cause.args[-1] if cause.args else type(cause).__name__
+            raise SettingsError(f"DATABASE_URL: the database cannot be reached: {reason}") from None
 
     async def close(self) -> None:
         with self._context:
@@ -87,38 +109,42 @@ class Database:
         """Run one statement outside a transaction; `?` marks an argument on both engines."""
         statements.debug("%s", sql)
         try:
-            return await self.engine.fetch(sql, args)
+            async with asyncio.timeout(self._seconds):
+                return await self.engine.fetch(sql, args)
         except Exception as error:
             raise self._told(error) from error
 
     async def transact(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """Do `work` in a transaction; where it met a deadlock, again, as long as a statement may take."""
-        end = time.monotonic() + self._seconds
+        end = asyncio.get_running_loop().time() + self._seconds
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                async with self._transaction() as transaction:
-                    return await work(transaction)
+                return await self._attempt(work, end)
             except Exception as error:
                 again = isinstance(error, Again) or self.engine.failure(error) == "transient"
-                if not again or attempt == ATTEMPTS or time.monotonic() > end:
+                if not again or attempt == ATTEMPTS:
                     raise self._told(error) from error
                 log.info("transaction tried again", attempt=attempt)
                 await asyncio.sleep(random.uniform(0, 0.005 * 2**attempt))  # noqa: S311 - spreads the rivals, hides nothing
         raise AssertionError("unreachable")
 
-    @asynccontextmanager
-    async def _transaction(self) -> AsyncGenerator[Transaction]:
-        with self._context:
-            async with self.engine.session() as session:
+    async def _attempt(self, work: Callable[[Transaction], Awaitable[T]], end: float) -> T:
+        # A copy each, since a context remembers one entry only and transactions would take each other's.
+        with copy(self._context):
+            async with asyncio.timeout_at(end - ENDING * self._seconds) as limit, self.engine.session() as session:
                 transaction = Transaction(session)
                 try:
                     await session.begin()
-                    yield transaction
+                    result = await work(transaction)
+                    if limit.expired():
+                        raise TimeoutError  # noqa: TRY301 - Python 3.11's wait_for may swallow the cancellation
                 except BaseException:
                     await roll_back(session)
                     await transaction.undone()
                     raise
+                limit.reschedule(end)
                 await self._commit(session, transaction)
+                return result
 
     async def _commit(self, session: Session, transaction: Transaction) -> None:
         try:
@@ -147,11 +173,12 @@ def connection_of(url: str, pool: int, seconds: float) -> tuple[str, dict[str, A
         credentials: dict[str, Any] = {
             "file_path": unquote(url.removeprefix("sqlite://")),
             "synchronous": "FULL",
-            "busy_timeout": round(seconds * 1000),
+            "busy_timeout": round(LOCK_WAIT * seconds * 1000),
         }
         return "sqlite", {"engine": "tortoise.backends.sqlite", "credentials": credentials}
     if not parts.hostname or not parts.path.strip("/"):
         raise SettingsError("DATABASE_URL needs a host and a database: mysql://user:password@host:3306/database")
+    lock_wait = max(1, round(LOCK_WAIT * seconds))
     credentials = {
         "host": parts.hostname,
         "port": parts.port or 3306,
@@ -162,7 +189,7 @@ def connection_of(url: str, pool: int, seconds: float) -> tuple[str, dict[str, A
         "maxsize": pool,
         "connect_timeout": min(seconds, 10.0),
         "read_timeout": seconds,
-        "init_command": f"SET SESSION time_zone = '+00:00', innodb_lock_wait_timeout = {max(1, round(seconds))}",
+        "init_command": f"SET SESSION time_zone = '+00:00', innodb_lock_wait_timeout = {lock_wait}",
         **dict(parse_qsl(parts.query)),
     }
     return "mysql", {"engine": "tortoise.backends.mysql", "credentials": credentials}

@@ -7,10 +7,10 @@ time, and on SQLite the only connection.
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import datetime
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, Protocol, TypeVar, cast
 
 from asyncmy import errors as mysql
 from asyncmy.connection import Connection
@@ -21,6 +21,7 @@ from tortoise.backends.sqlite.client import SqliteClient
 from tortoise.backends.sqlite.client import SqliteTransactionWrapper as SqliteTransaction
 from tortoise.exceptions import DBConnectionError, OperationalError
 
+T = TypeVar("T")
 Row = tuple[Any, ...]
 Failure = Literal["transient", "away", "bug"]
 
@@ -76,8 +77,9 @@ async def _execute(connection: Connection, sql: str, args: Sequence[Any]) -> Seq
 
 
 class MySQLSession:
-    def __init__(self, parent: MySQLClient, connection: Connection) -> None:
+    def __init__(self, parent: MySQLClient, connection: Connection, seconds: float) -> None:
         self.connection = connection
+        self._seconds = seconds
         wrapper = MySQLTransaction(parent)
         wrapper._connection = connection  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - the class leaves it empty until its own context manager runs
         self.client = wrapper
@@ -92,11 +94,16 @@ class MySQLSession:
         await self.connection.commit()
 
     async def rollback(self) -> None:
-        await self.connection.rollback()
+        try:
+            async with asyncio.timeout(self._seconds):
+                await self.connection.rollback()
+        except BaseException:
+            self.connection.close()  # which the server takes for a rollback as well
+            raise
 
 
 class MySQL:
-    """MySQL 8 and 9, and MariaDB from 10.6."""
+    """MySQL 8 and 9, and MariaDB from 10.6; a rollback is waited for no longer than `seconds`."""
 
     name: Literal["mysql"] = "mysql"
 
@@ -112,13 +119,12 @@ class MySQL:
     @asynccontextmanager
     async def session(self) -> AsyncGenerator[MySQLSession]:
         async with self._connection() as connection:
-            yield MySQLSession(self.client, connection)
+            yield MySQLSession(self.client, connection, self.seconds)
 
     @asynccontextmanager
     async def _connection(self) -> AsyncGenerator[Connection]:
-        async with asyncio.timeout(self.seconds):
-            pool = await self._pool()
-            connection = await pool.acquire()
+        pool = await self._pool()
+        connection = await pool.acquire()
         try:
             yield connection
         except Exception as error:
@@ -166,7 +172,8 @@ class SqliteSession:
         await self.fetch("BEGIN IMMEDIATE")
 
     async def commit(self) -> None:
-        await self._connection.commit()
+        # The thread commits all the same, and a COMMIT that fails leaves the transaction open for the next one.
+        await _to_the_end(self._connection.commit())
 
     async def rollback(self) -> None:
         await self._connection.rollback()
@@ -206,10 +213,16 @@ class Sqlite:
 
 async def roll_back(session: Session) -> None:
     """Roll back to the end, even when the task is cancelled meanwhile; a lost connection has rolled back."""
-    task = asyncio.ensure_future(session.rollback())
     with suppress(Exception):
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            await asyncio.wait([task])
-            raise
+        await _to_the_end(session.rollback())
+
+
+async def _to_the_end(call: Coroutine[Any, Any, T]) -> T:
+    """Await a call to its end; where the task is cancelled meanwhile, that is raised after it."""
+    task = asyncio.ensure_future(call)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        task.result()
+        raise

@@ -35,7 +35,7 @@ def configure(format: str, level: str) -> None:  # noqa: A002 - LOG_FORMAT is wh
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*common, structlog.stdlib.ExtraAdder()],
+            foreign_pre_chain=[*common, structlog.stdlib.ExtraAdder(), _colourless],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
@@ -59,6 +59,11 @@ def _take_over(handler: logging.Handler, level: str) -> None:
         logger.propagate = True
     # The application writes a line for each request itself, one with the request's id.
     logging.getLogger("uvicorn.access").disabled = True
+
+
+def _colourless(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    event.pop("color_message", None)  # uvicorn's own text once more, for terminals
+    return event
 
 
 def scrub(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -99,7 +99,8 @@ class Media:
             raise
 
     async def _copy(self, source: Readable, path: Path, max_bytes: int) -> Staged:
-        file = wrap(await _finish(self._threads, _create, path), executor=self._threads)
+        opened = await _finish(self._threads, _create, path)
+        file = wrap(opened, executor=self._threads)
         size, digest = 0, hashlib.sha256()
         try:
             while piece := await source.read(PIECE_BYTES):
@@ -113,7 +114,7 @@ class Media:
             await file.flush()
             await _finish(self._threads, os.fsync, file.fileno())
         finally:
-            await file.close()
+            await _finish(self._threads, opened.close)
         return Staged(path, size, digest.hexdigest())
 
     async def discard(self, staged: Staged) -> None:

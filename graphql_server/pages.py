@@ -15,8 +15,6 @@ from graphql_server.engines import Row
 
 # SQLite takes 500 SELECTs in one UNION ALL, and any number of such unions.
 UNION = 400
-# No text that is looked for is longer; SQLite refuses patterns beyond 50,000 bytes.
-LONGEST_TEXT = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,21 +35,14 @@ def among(column: str, values: Sequence[Any]) -> Condition:
 
 def equal(column: str, text: str) -> Condition:
     """A condition for a column that is a text to the letter."""
-    if len(text) > LONGEST_TEXT:
-        return NONE
-    # MySQL's = takes no notice of spaces at the end; its LIKE does, as SQLite's = does.
-    return Condition(f"{column} = ? AND {column} LIKE ? ESCAPE '!'", (text, _pattern(text)))
+    # MySQL's = takes no notice of spaces at the end.
+    return Condition(f"{column} = ? AND LENGTH({column}) = LENGTH(?)", (text, text))
 
 
 def containing(column: str, part: str) -> Condition:
     """A condition for a column that contains a text, whatever its case."""
-    if len(part) > LONGEST_TEXT:
-        return NONE
-    return Condition(f"LOWER({column}) LIKE LOWER(?) ESCAPE '!'", (f"%{_pattern(part)}%",))
-
-
-def _pattern(text: str) -> str:
-    return text.replace("!", "!!").replace("%", "!%").replace("_", "!_")
+    # SQLite's LIKE ends at a NUL and refuses patterns beyond 50,000 bytes.
+    return Condition(f"INSTR(LOWER({column}), LOWER(?)) > 0", (part,))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 
 from graphql_server.errors import SettingsError
 
+ORIGIN = re.compile(r"https?://[^/?#\s]+")  # as browsers write it: a longer one would never be met
 KEY_LENGTH = 32  # characters; shorter signing keys can be guessed
 # Secrets that stand in public repositories, the predecessor's included, protect nothing.
 KNOWN_SECRETS = ("changeme", "secret", "admin@naver.com", "1234", "password", "0123456789abcdef")
@@ -86,6 +88,13 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name for name in (part.strip() for part in text.split(",")) if name)
 
 
+def _origins(text: str) -> tuple[str, ...]:
+    origins = _names(text)
+    if not all(origin == "*" or ORIGIN.fullmatch(origin) for origin in origins):
+        raise ValueError("must be web origins such as https://review.example, without a path")
+    return origins
+
+
 def _setting(
     what: str, parse: Callable[[str], Any] = str, default: Any = dataclasses.MISSING, *, secret: bool = False
 ) -> Any:
@@ -133,9 +142,15 @@ class Settings:
     query_aliases: int = _setting("aliases of an operation", _integer(0, 1000), 50)
     query_repeats: int = _setting("times that one response key may stand in one object", _integer(1, 1000), 20)
     query_directives: int = _setting("directives of an operation", _integer(0, 1000), 50)
+    query_arguments: int = _setting(
+        "arguments, variables, input fields and aliases of a document", _integer(1, 10_000), 250
+    )
     query_tokens: int = _setting("tokens of a document", _integer(1, 1_000_000), 2000)
+    query_values: int = _setting(
+        "values in an operation's variables, nested ones included", _integer(1, 1 << 31), 50_000
+    )
     query_cost: int = _setting(
-        "objects that an operation may give, page sizes multiplied by nesting", _integer(1, 1 << 31), 50_000
+        "objects that an operation may give, page sizes multiplied by nesting", _integer(1, 1 << 31), 20_000
     )
     host: str = _setting("the address to listen on", str, "127.0.0.1")
     port: int = _setting("the port to listen on", _integer(1, 65535), 8000)
@@ -143,7 +158,7 @@ class Settings:
     shutdown_seconds: int = _setting("how long requests in flight may take after SIGTERM", _integer(1, 3600), 30)
     graphiql: bool = _setting("on: browsers get GraphiQL at /graphql", _switch, default=False)
     introspection: bool = _setting("on: clients may read the schema", _switch, default=False)
-    cors_origins: tuple[str, ...] = _setting("web origins that may call, separated by commas", _names, ())
+    cors_origins: tuple[str, ...] = _setting("web origins that may call, separated by commas", _origins, ())
     log_format: str = _setting("json or text", _choice("json", "text"), "json")
     log_level: str = _setting("debug, info, warning or error", _choice("debug", "info", "warning", "error"), "info")
 

@@ -1,6 +1,7 @@
 """The command `graphql-server` in processes of its own, as an operator starts it."""
 
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -23,12 +24,18 @@ PROJECT = Path(__file__).parent.parent
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
+    """A port that nobody has; none of those that the system gives to whoever asks for any."""
+    while True:
+        port = random.randint(20_000, 32_000)
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
+        return port
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """This process's environment with these settings and no others."""
+    """Give the environment of this process with these settings and no others."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     return {**kept, "PYTHONDONTWRITEBYTECODE": "1", **settings}
 
@@ -86,9 +93,9 @@ class Process:
 
 
 @contextmanager
-def started(folder: Path, *arguments: str, port: int = 0, **settings: str) -> Generator[Process]:
+def started(folder: Path, *arguments: str, **settings: str) -> Generator[Process]:
     """Start a command and wait until it listens; it is killed at the end if it runs then."""
-    port = port or free_port()
+    port = free_port()
     output, errors = folder / f"{port}.out", folder / f"{port}.err"
     given = [f"--port={port}"] if arguments[0] in ("media", "demo-users") else []
     with output.open("ab") as out, errors.open("ab") as err:

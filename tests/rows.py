@@ -4,31 +4,56 @@ import asyncio
 import sqlite3
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from graphql_server import migrations
 from tests import mysql
 from tests.servers import Server, running, settings_for
 
-ENGINES = ("sqlite", "mysql")
-IMAGE = {"original_file_name": "photo.jpg", "uuid_file_name": "0.jpg", "exif_degree": 0, "model_degree": 0}
-IMAGE |= {"confidence": 0.5, "user_fix_degree": 0}
+IMAGE = {
+    "original_file_name": "photo.jpg",
+    "uuid_file_name": "0.jpg",
+    "exif_degree": 0,
+    "model_degree": 0,
+    "confidence": 0.5,
+    "user_fix_degree": 0,
+}
+
+
+@dataclass
+class Reader(Server):
+    """A server that is asked over one kept connection: to open one takes longer than most answers."""
+
+    client: httpx.Client | None = None
+
+    def post(self, query: str, variables: dict[str, Any] | None = None, **headers: str) -> httpx.Response:
+        assert self.client is not None
+        body = {"query": query, "variables": variables or {}}
+        return self.client.post(f"{self.url}/graphql", json=body, headers={**self.headers, **headers}, timeout=60)
 
 
 @contextmanager
-def serving(engine: str, request: pytest.FixtureRequest, folder: Path) -> Generator[Server]:
+def reading(server: Server) -> Generator[Reader]:
+    with httpx.Client() as client:
+        yield Reader(server.url, server.settings, server.user_server, server.token, client)
+
+
+@contextmanager
+def serving(engine: str, request: pytest.FixtureRequest, folder: Path) -> Generator[Reader]:
     """Serve a database of its own, for the tests of a module that only read."""
     url = f"sqlite://{folder / 'test.db'}"
     if engine == "mysql":
         url = mysql.make(request.getfixturevalue("mysql_server"))
     try:
         asyncio.run(migrations.run(url, lambda name: None))
-        with running(settings_for(url, folder / "media")) as server:
-            yield server
+        with running(settings_for(url, folder / "media")) as server, reading(server) as reader:
+            yield reader
     finally:
         if engine == "mysql":
             mysql.drop(url)

@@ -1,41 +1,274 @@
-"""What the mutations keep, refuse and leave behind."""
+"""What createDataset and removeImage keep, refuse and leave behind; saving is in test_uploads."""
 
-import hashlib
-import io
-import struct
-import unicodedata
-import zlib
 from collections.abc import Generator
 from typing import Any
 
 import pytest
-from PIL import Image
 
-from tests import mysql
 from tests.holdings import ask, assert_whole, files_in, holdings
 from tests.photos import photo
-from tests.servers import SAVE_FIX, Server, running, settings_for
+from tests.servers import SAVE_FIX, Server
+from tests.shared import sharing
 from tests.together import CREATE, REMOVE, asking, at_once
 
 IMAGE = """{ id pk originalFileName uuidFileName exifDegree modelDegree confidence userFixDegree uprightDegree
-  url contentType width height byteSize sha256 createdAt dataset { pk title isUntrained } }"""
+  contentType width height byteSize sha256 createdAt dataset { pk } }"""
 DATASET = "{ id pk title isUntrained createdAt sealedAt images { totalCount nodes { pk } } }"
-SAVE_FIXES = """
-mutation($inputs: [SaveFixInput!]!) {
-  saveFixes(inputs: $inputs) { image { pk originalFileName sha256 dataset { isUntrained } } }
-}"""
 INT_MAX = 2**31 - 1
 
 
 @pytest.fixture(scope="module", params=["sqlite", "mysql"])
 def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Generator[Server]:
-    """A server for tests that look at nothing but their own answer, or at whether anything has changed."""
-    folder = tmp_path_factory.mktemp("shared")
-    url = f"sqlite://{folder / 'test.db'}"
-    if request.param == "mysql":
-        url = request.getfixturevalue("migrated_mysql")
-        mysql.empty(url)
-    else:
-        migrate(url)
-    with running(settings_for(url, folder / "media")) as server:
+    with sharing(request, tmp_path_factory) as server:
         yield server
+
+
+def test_a_saved_fix_is_an_image_of_the_untrained_dataset(server: Server) -> None:
+    content = photo(orientation=6)
+    image = server.save(content, "IMG 1.jpg", modelDegree=360, confidence=0.5, userFixDegree=90)
+    assert image["dataset"]["isUntrained"]
+    assert (image["exifDegree"], image["modelDegree"], image["userFixDegree"]) == (270, 360, 90)
+    assert image["uprightDegree"] == 90
+    assert files_in(server.settings.media_root) == {f"{image['dataset']['pk']}/{image['uuidFileName']}": content}
+    assert server.get(image["url"]).content == content
+    assert server.data("{ datasets { nodes { title images(first: 10) { totalCount nodes { pk } } } } }") == {
+        "datasets": {"nodes": [{"title": "untrained", "images": {"totalCount": 1, "nodes": [{"pk": image["pk"]}]}}]}
+    }
+
+
+def test_create_dataset_names_the_untrained_and_opens_a_fresh_one(server: Server) -> None:
+    image = server.save(photo())
+    data = server.data(
+        'mutation { createDataset(input: {title: "  Lunch "}) {'
+        " dataset { pk title isUntrained images { totalCount } }"
+        " untrained { title images { totalCount } } } }"
+    )["createDataset"]
+    assert data["dataset"] == {
+        "pk": image["dataset"]["pk"],
+        "title": "Lunch",
+        "isUntrained": False,
+        "images": {"totalCount": 1},
+    }
+    assert data["untrained"]["title"] == "untrained"
+    assert data["untrained"]["images"]["totalCount"] == 0
+
+
+def test_naming_a_dataset_moves_no_file_and_the_next_save_goes_into_the_fresh_one(server: Server) -> None:
+    before = server.save(photo(seed=1))
+    created = server.data(CREATE, {"title": "Lunch"})["createDataset"]
+    after = server.save(photo(seed=2))
+    assert before["dataset"]["pk"] == created["dataset"]["pk"]
+    assert after["dataset"] == {"pk": created["untrained"]["pk"], "title": "untrained", "isUntrained": True}
+    assert server.get(before["url"]).content == photo(seed=1)
+    assert set(files_in(server.settings.media_root)) == {
+        f"{image['dataset']['pk']}/{image['uuidFileName']}" for image in (before, after)
+    }
+
+
+def test_what_create_dataset_answers_is_what_is_read_later(server: Server) -> None:
+    server.save(photo())
+    query = f'mutation {{ createDataset(input: {{title: "Lunch"}}) {{ dataset {DATASET} untrained {DATASET} }} }}'
+    created = server.data(query)["createDataset"]
+    read = server.data(f"{{ datasets {{ nodes {DATASET} }} untrained {DATASET} }}")
+    assert read["datasets"]["nodes"] == [created["dataset"], created["untrained"]]
+    assert read["untrained"] == created["untrained"]
+    assert created["dataset"]["sealedAt"] == created["untrained"]["createdAt"] is not None
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("\u00a0 Trimmed\t\n", "Trimmed"),
+        ("a", "a"),
+        ("x" * 100, "x" * 100),
+        ("가" * 100, "가" * 100),
+        ("🍜" * 100, "🍜" * 100),
+        # Each of these is three characters in the key by which titles are compared.
+        ("ΐ" * 100, "ΐ" * 100),
+        ("<script>alert(1)</script>", "<script>alert(1)</script>"),
+        ("100 % %s %(title)s {0} ?", "100 % %s %(title)s {0} ?"),
+        ("'; DROP TABLE dataset_info; -- \\", "'; DROP TABLE dataset_info; -- \\"),
+        ("untrained 2", "untrained 2"),
+        ("cre\u0300me", "crème"),
+        ("creme", "creme"),
+    ],
+)
+def test_a_title_is_kept_as_sent_but_for_outer_spaces_and_ways_of_writing_accents(
+    shared: Server, sent: str, kept: str
+) -> None:
+    created = shared.data(CREATE, {"title": sent})["createDataset"]["dataset"]
+    assert created["title"] == kept
+    assert shared.data("query($pk: Int!) { dataset(pk: $pk) { title } }", {"pk": created["pk"]}) == {
+        "dataset": {"title": kept}
+    }
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        "",
+        "  \t\n",
+        "\u3000",
+        "x" * 101,
+        "가" * 101,
+        "untrained",
+        "UnTrained",
+        "  UNTRAINED\n",
+        "two\nlines",
+        "a\ttab",
+        "nul\x00",
+        "\x1b[31mred",
+        "delete\x7f",
+        "next line\x85!",
+    ],
+)
+def test_a_title_that_cannot_be_one_is_refused_and_changes_nothing(shared: Server, title: str) -> None:
+    before = holdings(shared.settings)
+    assert shared.codes(CREATE, {"title": title}) == ["BAD_USER_INPUT"]
+    assert holdings(shared.settings) == before
+
+
+@pytest.mark.parametrize("variables", [{}, {"title": None}, {"title": 5}, {"title": ["Lunch"]}, {"title": {"a": 1}}])
+def test_a_title_that_is_no_text_is_refused_and_changes_nothing(shared: Server, variables: dict[str, Any]) -> None:
+    before = holdings(shared.settings)
+    assert shared.codes(CREATE, variables) == ["BAD_USER_INPUT"]
+    assert holdings(shared.settings) == before
+
+
+@pytest.mark.parametrize(
+    ("taken", "title"),
+    [
+        ("Lunch", "Lunch"),
+        ("Supper", "  sUPPER "),
+        ("Café", "CAFE\u0301"),
+        ("점심", "점심".encode().decode()),
+        ("아침", "\u110b\u1161\u110e\u1175\u11b7"),
+        ("Straße", "STRASSE"),
+        ("Ελλάς", "ΕΛΛΆΣ"),
+    ],
+)
+def test_a_title_that_is_taken_in_any_case_and_writing_is_a_conflict_and_changes_nothing(
+    shared: Server, taken: str, title: str
+) -> None:
+    shared.data(CREATE, {"title": taken})
+    before = holdings(shared.settings)
+    assert shared.codes(CREATE, {"title": title}) == ["CONFLICT"]
+    assert holdings(shared.settings) == before
+
+
+def test_removed_images_are_gone_with_their_files_and_the_answer_tells_what_they_were(server: Server) -> None:
+    saved = server.save(photo(), "IMG 1.jpg")
+    query = f"mutation($pk: Int!) {{ removeImage(input: {{pk: $pk}}) {{ image {IMAGE} dataset {DATASET} }} }}"
+    read = server.data(f"query($pk: Int!) {{ image(pk: $pk) {IMAGE} }}", {"pk": saved["pk"]})["image"]
+    removed = server.data(query, {"pk": saved["pk"]})["removeImage"]
+    assert removed["image"] == read
+    assert removed["dataset"]["pk"] == saved["dataset"]["pk"]
+    assert removed["dataset"]["images"] == {"totalCount": 0, "nodes": []}
+    assert files_in(server.settings.media_root) == {}
+    assert server.get(saved["url"]).status_code == 404
+    assert server.data("query($pk: Int!) { image(pk: $pk) { pk } }", {"pk": saved["pk"]}) == {"image": None}
+
+
+def test_an_image_is_removed_from_a_named_dataset_too_and_from_no_other(server: Server) -> None:
+    gone, kept = server.save(photo(seed=1)), server.save(photo(seed=2))
+    named = server.data(CREATE, {"title": "Lunch"})["createDataset"]["dataset"]
+    server.save(photo(seed=3))
+    assert server.data(REMOVE, {"pk": gone["pk"]})["removeImage"] == {
+        "image": {"pk": gone["pk"]},
+        "dataset": {"pk": named["pk"]},
+    }
+    left = server.data("{ images { nodes { pk } } }")["images"]["nodes"]
+    assert [image["pk"] for image in left] == [kept["pk"], kept["pk"] + 1]
+    assert_whole(server.settings)
+
+
+@pytest.mark.parametrize("pk", [0, -1, 4_711, INT_MAX, -INT_MAX - 1])
+def test_removing_an_image_that_does_not_exist_is_not_found_and_changes_nothing(shared: Server, pk: int) -> None:
+    shared.save(photo())
+    before = holdings(shared.settings)
+    assert shared.codes(REMOVE, {"pk": pk}) == ["NOT_FOUND"]
+    assert holdings(shared.settings) == before
+
+
+@pytest.mark.parametrize("pk", ["1", 1.5, True, None, INT_MAX + 1])
+def test_removing_by_what_is_no_key_is_refused_and_changes_nothing(shared: Server, pk: object) -> None:
+    shared.save(photo())
+    before = holdings(shared.settings)
+    assert shared.codes(REMOVE, {"pk": pk}) == ["BAD_USER_INPUT"]
+    assert holdings(shared.settings) == before
+
+
+def test_an_image_is_removed_once_however_many_ask(server: Server) -> None:
+    image = server.save(photo())
+    assert server.data(REMOVE, {"pk": server.save(photo())["pk"]})
+    answers = at_once(server, [asking(REMOVE, pk=image["pk"])] * 8)
+    assert sum("errors" not in answer for answer in answers) == 1
+    refused = [answer["errors"] for answer in answers if "errors" in answer]
+    assert [[error["extensions"]["code"] for error in errors] for errors in refused] == [["NOT_FOUND"]] * 7
+    assert server.codes(REMOVE, {"pk": image["pk"]}) == ["NOT_FOUND"]
+    assert_whole(server.settings)
+
+
+def test_the_key_of_a_removed_image_is_not_given_to_another(server: Server) -> None:
+    last = server.save(photo())
+    server.data(REMOVE, {"pk": last["pk"]})
+    assert server.save(photo())["pk"] > last["pk"]
+
+
+def test_an_image_whose_file_is_missing_can_be_removed(server: Server) -> None:
+    image = server.save(photo())
+    (server.settings.media_root / str(image["dataset"]["pk"]) / image["uuidFileName"]).unlink()
+    assert server.data(REMOVE, {"pk": image["pk"]})["removeImage"]["image"] == {"pk": image["pk"]}
+    assert_whole(server.settings)
+
+
+@pytest.mark.parametrize("name", ["../1/other.jpg", "/etc/passwd", "photo.gif", "", "가.jpg"])
+def test_a_row_whose_file_name_is_no_pictures_can_be_removed_and_no_other_file_is_touched(
+    server: Server, name: str
+) -> None:
+    saved = server.save(photo())
+    bystander = server.settings.media_root / "1" / "other.jpg"
+    bystander.parent.mkdir(exist_ok=True)
+    bystander.write_bytes(b"bystander")
+    ask(
+        server.settings.database_url,
+        "INSERT INTO image_info (pk, dataset_info_pk, uuid_file_name) VALUES (?, ?, ?)",
+        args=(900_000, saved["dataset"]["pk"], name),
+    )
+    assert server.data(REMOVE, {"pk": 900_000})["removeImage"]["image"] == {"pk": 900_000}
+    assert bystander.read_bytes() == b"bystander"
+    assert server.get(saved["url"]).status_code == 200
+
+
+def test_the_mutations_of_one_request_run_in_order_and_each_sees_the_one_before(server: Server) -> None:
+    first = server.save(photo(seed=1))
+    counted = "dataset { pk title images { totalCount } }"
+    fix = "{file: $file, modelDegree: 0, confidence: 1, userFixDegree: 0}"
+    query = f"""mutation($file: Upload!, $pk: Int!) {{
+      before: saveFix(input: {fix}) {{ image {{ {counted} }} }}
+      lunch: createDataset(input: {{title: "Lunch"}}) {{ {counted} untrained {{ pk images {{ totalCount }} }} }}
+      gone: removeImage(input: {{pk: $pk}}) {{ {counted} }}
+      taken: createDataset(input: {{title: "lunch"}}) {{ {counted} }}
+      after: saveFix(input: {fix}) {{ image {{ {counted} }} }}
+    }}"""
+    places, files = {"0": ["variables.file"]}, {"0": ("photo.jpg", photo(seed=2))}
+    answer = server.send_form(query, {"file": None, "pk": first["pk"]}, places, files).json()
+    data, lunch = answer["data"], first["dataset"]["pk"]
+    assert data["before"]["image"]["dataset"] == {"pk": lunch, "title": "untrained", "images": {"totalCount": 2}}
+    assert data["lunch"]["dataset"] == {"pk": lunch, "title": "Lunch", "images": {"totalCount": 2}}
+    assert data["gone"]["dataset"] == {"pk": lunch, "title": "Lunch", "images": {"totalCount": 1}}
+    assert data["taken"] is None
+    assert [(error["path"], error["extensions"]["code"]) for error in answer["errors"]] == [(["taken"], "CONFLICT")]
+    fresh = data["lunch"]["untrained"]
+    assert fresh["images"]["totalCount"] == 0
+    assert data["after"]["image"]["dataset"] == {**fresh, "title": "untrained", "images": {"totalCount": 1}}
+    assert_whole(server.settings)
+
+
+def test_a_mutation_that_is_not_valid_keeps_the_whole_request_from_running(server: Server) -> None:
+    before = holdings(server.settings)
+    assert server.codes(
+        'mutation { createDataset(input: {title: "Lunch"}) { untrained { pk } } removeImage(input: {}) { nothing } }'
+    )
+    assert server.codes(f"{SAVE_FIX} mutation Other {{ createDataset(input: {{title: 5}}) {{ untrained {{ pk }} }} }}")
+    assert holdings(server.settings) == before

@@ -56,7 +56,7 @@ async def run(
 
 
 async def examine(examination: Examination, before: float, max_pixels: int) -> None:
-    """Fill in the report; files changed after `before`, in Unix seconds, are not missed by any row yet."""
+    """Fill in the report; files changed after `before`, in Unix seconds, need no row yet."""
     try:
         await rows.examine_datasets(examination)
         await rows.examine_images(examination, max_pixels)

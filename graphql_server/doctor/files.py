@@ -14,7 +14,7 @@ from graphql_server.media import STAGING, is_place
 
 BATCH = 500
 # A save that has placed its file, or a removal that has taken its row, comes to its end in this time.
-PAUSE_SECONDS = 0.2
+PAUSE_SECONDS = 0.5
 # So many strays may be removed although no image has a file here, which is what a wrong folder looks like.
 FEW = 10
 NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")

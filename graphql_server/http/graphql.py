@@ -7,11 +7,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from graphql_server.errors import BadRequest
+from graphql_server.errors import BadRequest, Unauthenticated, UserServerUnavailable
 from graphql_server.http import requests
 from graphql_server.images import Album
 from graphql_server.schema.context import Context
-from graphql_server.schema.execution import Executor
+from graphql_server.schema.execution import Answer, Executor, refused
 from graphql_server.users import Users
 
 RESPONSE = "application/graphql-response+json"
@@ -44,15 +44,20 @@ class GraphQL:
             await request.close()
 
     async def _answer(self, request: Request, kind: str) -> Response:
-        if request.method == "GET":
-            operation = requests.from_query_string(request)
-        else:
-            operation = await requests.from_body(request, self._max_bytes)
-        context = Context(self._album, self._users, token_of(request))
-        answer = await self._executor.run(operation, context, mutations=request.method != "GET")
+        answer = await self._run(request)
         # The draft has 200 for every well-formed request in application/json, for the sake of old clients.
         status = 400 if answer.refused and kind == RESPONSE else 200
         return Response(orjson.dumps(answer.body), status, media_type=f"{kind}; charset=utf-8")
+
+    async def _run(self, request: Request) -> Answer:
+        context = Context(self._album, self._users, token_of(request))
+        if request.method == "GET":
+            return await self._executor.run(requests.from_query_string(request), context, mutations=False)
+        try:
+            operation = await requests.from_body(request, self._max_bytes, context.user)
+        except (Unauthenticated, UserServerUnavailable) as error:
+            return refused(error)
+        return await self._executor.run(operation, context)
 
 
 def route(endpoint: GraphQL) -> Route:
@@ -109,6 +114,6 @@ def wants_page(request: Request) -> bool:
 def refusal(error: BadRequest, kind: str) -> Response:
     body = {"errors": [{"message": str(error), "extensions": error.extensions}]}
     headers = {"allow": "GET, POST"} if error.status == 405 else {}
-    if error.status == 413:
+    if error.status in (408, 413):
         headers["connection"] = "close"  # the rest of the body is not waited for
     return Response(orjson.dumps(body), error.status, headers, media_type=f"{kind}; charset=utf-8")

@@ -4,7 +4,8 @@ GraphQL over HTTP: https://graphql.github.io/graphql-over-http/draft/
 Multipart: https://github.com/jaydenseric/graphql-multipart-request-spec
 """
 
-from collections.abc import AsyncGenerator
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, cast
 
 import orjson
@@ -18,6 +19,8 @@ from graphql_server.schema.execution import Operation
 JSON_BYTES = 4 * 1024 * 1024
 FORM_JSON_BYTES = 1024 * 1024
 MOST_FILES = 100
+# How long the next piece of a body is waited for.
+BODY_SECONDS = 20
 # A page of another site cannot make a browser send one of these without asking us first (CSRF).
 PREFLIGHT_HEADERS = ("graphql-require-preflight", "apollo-require-preflight", "x-apollo-operation-name")
 
@@ -34,13 +37,16 @@ def from_query_string(request: Request) -> Operation:
     )
 
 
-async def from_body(request: Request, max_bytes: int) -> Operation:
+async def from_body(request: Request, max_bytes: int, admit: Callable[[], Awaitable[object]]) -> Operation:
     """The operation of a POST request; BadRequest says what is wrong with the body.
 
+    Files are written to disk as they come, so `admit` is asked before a form is read, and raises for strangers.
     The files of a form are closed with the request: `await request.close()`.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
+        _check_preflight(request)
+        await admit()
         return _operation(await _form(request, max_bytes))
     if kind not in ("application/json", "application/graphql-response+json"):
         raise BadRequest("Send application/json or multipart/form-data.", 415, "UNSUPPORTED_MEDIA_TYPE")
@@ -54,23 +60,38 @@ async def _counted(request: Request, most: int) -> AsyncGenerator[bytes, None]:
     size = int(declared) if declared.isdigit() else 0
     if size <= most:
         size = 0
-        try:
-            async for chunk in request.stream():
-                size += len(chunk)
-                if size > most:
-                    break
-                yield chunk
-        except ClientDisconnect:
-            raise BadRequest("The request broke off.") from None
+        async for chunk in _chunks(request):
+            size += len(chunk)
+            if size > most:
+                break
+            yield chunk
     if size > most:
         raise BadRequest(f"The request is larger than {most} bytes.", 413, "PAYLOAD_TOO_LARGE")
 
 
-async def _form(request: Request, max_bytes: int) -> dict[str, Any]:
+async def _chunks(request: Request) -> AsyncGenerator[bytes, None]:
+    stream = request.stream()
+    try:
+        while True:
+            async with asyncio.timeout(BODY_SECONDS):
+                chunk = await anext(stream, None)
+            if chunk is None:
+                return
+            yield chunk
+    except ClientDisconnect:
+        raise BadRequest("The request broke off.") from None
+    except TimeoutError:
+        raise BadRequest(f"Nothing came for {BODY_SECONDS} seconds.", 408, "REQUEST_TIMEOUT") from None
+
+
+def _check_preflight(request: Request) -> None:
     if not any(name in request.headers for name in PREFLIGHT_HEADERS):
         raise BadRequest(
             "A multipart request needs the header 'GraphQL-Require-Preflight: 1'.", 403, "PREFLIGHT_REQUIRED"
         )
+
+
+async def _form(request: Request, max_bytes: int) -> dict[str, Any]:
     parser = MultiPartParser(
         request.headers,
         _counted(request, max_bytes),
@@ -84,6 +105,9 @@ async def _form(request: Request, max_bytes: int) -> dict[str, Any]:
         raise BadRequest(f"The form cannot be read: {error.message}") from None
     except KeyError:
         raise BadRequest("The form's content type names no boundary.") from None
+    except OSError as error:
+        # Large files lie in the folder for temporary files until they are read.
+        raise BadRequest("The upload cannot be kept at present; try again.", 503, "STORAGE_UNAVAILABLE") from error
     request._form = form  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - request.close() then closes its files
     operations = _json(_text(form, "operations"), "operations")
     if not isinstance(operations, dict):

@@ -36,6 +36,7 @@ async def run(url: str, said: Callable[[str], None]) -> None:
     """Migrate the database at an address; a statement may take as long as a large table needs."""
     database = await Database.open(url, pool=1, seconds=LONGEST_STATEMENT)
     try:
+        await database.connect()
         await migrate(database, said)
     finally:
         await database.close()
@@ -48,7 +49,8 @@ async def migrate(database: Database, said: Callable[[str], None]) -> None:
     looks first whether it has been taken, and a migration that was cut off is taken up again by the next run.
     """
     async with _locked(database) as session:
-        await session.fetch(RECORD)
+        if not await session.fetch(TABLES[database.engine.name]):
+            await session.fetch(RECORD)
         for name in await _missing(session):
             said(name)
             await MIGRATIONS[name](session, database.engine.name)

@@ -62,9 +62,10 @@ async def apply(session: Session, engine: str) -> None:
         for table in PREDECESSOR:
             await _take_over(session, table)
     await _open_untrained(session)
-    await _key_titles(session)
     if engine == "mysql":
         await _adopt_orphans(session)
+    await _key_titles(session)
+    if engine == "mysql":
         await _constrain(session)
 
 
@@ -147,8 +148,10 @@ async def _adopt_orphans(session: Session) -> None:
         await session.fetch("INSERT INTO dataset_info (pk, title) VALUES (?, ?)", [pk, title])
     lost = "WHERE dataset_info_pk IS NULL OR dataset_info_pk <= 0"
     if await session.fetch(f"SELECT pk FROM image_info {lost} LIMIT 1"):
+        await session.begin()  # cut off between the two, the next run would open another dataset
         await session.fetch("INSERT INTO dataset_info (title) VALUES ('recovered')")
         await session.fetch(f"UPDATE image_info SET dataset_info_pk = LAST_INSERT_ID() {lost}")
+        await session.commit()
 
 
 async def _constrain(session: Session) -> None:

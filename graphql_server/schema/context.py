@@ -7,6 +7,7 @@ import strawberry
 
 from graphql_server.images import Album
 from graphql_server.schema.loaders import Loaders
+from graphql_server.schema.pacing import Pace
 from graphql_server.users import User, Users
 
 
@@ -17,11 +18,12 @@ class Context:
         self.album = album
         self._users = users
         self._token = token
+        self.pace = Pace()
         self._user: asyncio.Task[User] | None = None
 
     @cached_property
     def loaders(self) -> Loaders:
-        return Loaders(self.album.database)
+        return Loaders(self.album.database, self.pace)
 
     async def user(self) -> User:
         """Whoever asks, by the user server's word; it is asked once, however many root fields there are.

@@ -1,40 +1,28 @@
 """Runs an operation: parse, validate, execute, and say of each error what a client may know."""
 
-import asyncio
 import secrets
 from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
-from graphql import (
-    DocumentNode,
-    ExecutionResult,
-    GraphQLError,
-    NoSchemaIntrospectionCustomRule,
-    OperationType,
-    get_operation_ast,
-    parse,
-    specified_rules,
-    validate,
-)
+from graphql import DocumentNode, ExecutionResult, GraphQLError, OperationType, get_operation_ast
 from graphql.execution import execute  # pyright: ignore[reportUnknownVariableType] - half typed by graphql-core
 from strawberry.schema.config import StrawberryConfig
 
 from graphql_server.errors import BadRequest, DatasetServerError, QueryTooComplex
 from graphql_server.schema.context import Context
-from graphql_server.schema.limits import Limits, hold, hold_cost
+from graphql_server.schema.cost import hold_cost
+from graphql_server.schema.documents import MOST_ERRORS, Documents, coded
+from graphql_server.schema.limits import Limits
 from graphql_server.schema.mutation import Mutation
+from graphql_server.schema.pacing import PacedExecutor, Rounds
 from graphql_server.schema.permissions import GuardedSchema
 from graphql_server.schema.query import Query
 from graphql_server.schema.scalars import SCALARS
 
-# Documents that are remembered, parsed and validated; front ends send the same few over and over.
-REMEMBERED = 500
-LONGEST_REMEMBERED = 20_000
-# A longer document that is new is prepared in a thread: it may take longer than others should wait.
-LONGEST_AT_ONCE = 2000
-LONGEST_DOCUMENT = 100_000
-MOST_ERRORS = 5
+# graphql-core repeats in its messages what it was sent, and lists every place: an answer should not outgrow its cause.
+LONGEST_MESSAGE = 300
+MOST_PLACES = 3
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -66,63 +54,36 @@ def build_schema() -> GuardedSchema:
 
 
 class Executor:
-    """Runs operations on the schema; keeps the documents that it has seen."""
+    """Runs operations on the schema."""
 
     def __init__(self, limits: Limits, *, introspection: bool) -> None:
         self._limits = limits
         self._introspection = introspection
         # Strawberry has no public way to graphql-core's schema.
         self._schema = build_schema()._schema  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-        rules = specified_rules if introspection else [*specified_rules, NoSchemaIntrospectionCustomRule]
-        self._rules = tuple(rules)
-        self._documents: dict[str, DocumentNode | list[GraphQLError]] = {}
+        self._documents = Documents(self._schema, limits, introspection=introspection)
+        self._rounds = Rounds()
 
     async def run(self, operation: Operation, context: Context, *, mutations: bool = True) -> Answer:
         """Run an operation; without `mutations` (HTTP GET) only queries. Raises BadRequest for a mutation then."""
-        document = await self._document(operation.query)
+        document = await self._documents.get(operation.query)
         if not isinstance(document, DocumentNode):
-            return Answer({"errors": [error.formatted for error in document]}, refused=True)
+            return Answer({"errors": [_formatted(error) for error in document]}, refused=True)
         if refusal := self._refusal(document, operation, mutations=mutations):
-            return Answer({"errors": [refusal.formatted]}, refused=True)
+            return Answer({"errors": [_formatted(refusal)]}, refused=True)
         result = execute(
             self._schema,
             document,
             context_value=context,
             variable_values=operation.variables,
             operation_name=operation.name,
+            max_coercion_errors=MOST_ERRORS,
+            executor_class=PacedExecutor,
             hide_suggestions=not self._introspection,
+            rounds=self._rounds,
+            pace=context.pace,
         )
         return _answer(result if isinstance(result, ExecutionResult) else await result)
-
-    async def _document(self, query: str) -> DocumentNode | list[GraphQLError]:
-        if (document := self._documents.get(query)) is not None:
-            return document
-        if len(query) <= LONGEST_AT_ONCE:
-            document = self._prepare(query)
-        else:
-            document = await asyncio.to_thread(self._prepare, query)
-        if len(query) <= LONGEST_REMEMBERED:
-            if len(self._documents) >= REMEMBERED:
-                del self._documents[next(iter(self._documents))]
-            self._documents[query] = document
-        return document
-
-    def _prepare(self, query: str) -> DocumentNode | list[GraphQLError]:
-        try:
-            document = parse(
-                query,
-                max_lexical_tokens=self._limits.tokens,
-                max_comments=self._limits.tokens,
-                max_source_length=LONGEST_DOCUMENT,
-            )
-            hold(document, self._limits)
-        except GraphQLError as error:
-            return [_coded(error, "GRAPHQL_PARSE_FAILED")]
-        except QueryTooComplex as error:
-            return [GraphQLError(str(error), original_error=error)]
-        hidden = not self._introspection
-        errors = validate(self._schema, document, self._rules, max_errors=MOST_ERRORS, hide_suggestions=hidden)
-        return [_coded(error, "GRAPHQL_VALIDATION_FAILED") for error in errors] or document
 
     def _refusal(self, document: DocumentNode, operation: Operation, *, mutations: bool) -> GraphQLError | None:
         wanted = get_operation_ast(document, operation.name)
@@ -133,10 +94,15 @@ class Executor:
         if not mutations and wanted.operation is not OperationType.QUERY:
             raise BadRequest("GET only queries; send mutations by POST.", 405, "METHOD_NOT_ALLOWED")
         try:
-            hold_cost(document, wanted, operation.variables, self._limits.cost)
+            hold_cost(document, wanted, operation.variables, self._limits)
         except QueryTooComplex as error:
             return GraphQLError(str(error), original_error=error)
         return None
+
+
+def refused(error: DatasetServerError) -> Answer:
+    """The answer to a request that is refused before its operation is known."""
+    return Answer({"errors": [_formatted(GraphQLError(str(error), original_error=error))]}, refused=True)
 
 
 def _answer(result: ExecutionResult) -> Answer:
@@ -144,13 +110,17 @@ def _answer(result: ExecutionResult) -> Answer:
         return Answer({"data": result.data})
     if result.data is None and all(error.path is None for error in result.errors):
         # graphql-core refuses variables here, before it executes anything.
-        return Answer({"errors": [_coded(error, "BAD_USER_INPUT").formatted for error in result.errors]}, refused=True)
-    return Answer({"errors": [_shown(error).formatted for error in result.errors], "data": result.data})
+        return Answer({"errors": [_formatted(coded(error, "BAD_USER_INPUT")) for error in result.errors]}, refused=True)
+    return Answer({"errors": [_formatted(_shown(error)) for error in result.errors], "data": result.data})
 
 
-def _coded(error: GraphQLError, code: str) -> GraphQLError:
-    error.extensions = {"code": code, **(error.extensions or {})}
-    return error
+def _formatted(error: GraphQLError) -> dict[str, Any]:
+    formatted: dict[str, Any] = {**error.formatted}
+    if len(error.message) > LONGEST_MESSAGE:
+        formatted["message"] = error.message[:LONGEST_MESSAGE] + "…"
+    if error.locations:
+        formatted["locations"] = formatted["locations"][:MOST_PLACES]
+    return formatted
 
 
 def _shown(error: GraphQLError) -> GraphQLError:
@@ -159,7 +129,7 @@ def _shown(error: GraphQLError) -> GraphQLError:
     if isinstance(cause, DatasetServerError):
         return error
     if cause is None:
-        return _coded(error, "BAD_USER_INPUT")
+        return coded(error, "BAD_USER_INPUT")
     reference = secrets.token_hex(4)
     log.error("resolver failed", reference=reference, path=error.path, exc_info=cause)
     return GraphQLError(

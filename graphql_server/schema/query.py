@@ -19,18 +19,15 @@ from graphql_server.schema.connections import (
     span_of,
 )
 from graphql_server.schema.context import Info
-from graphql_server.schema.types import (
-    Dataset,
+from graphql_server.schema.lists import (
     DatasetFilterArgument,
     DatasetOrderArgument,
-    Image,
     ImageFilterArgument,
     ImageOrderArgument,
-    Node,
     dataset_listing,
     image_listing,
-    pk_of,
 )
+from graphql_server.schema.types import Dataset, Image, Node, pk_of
 
 Entity = Annotated[Dataset | Image, strawberry.union("_Entity", description="What other subgraphs may refer to.")]
 KEYS = {"__typename", "id", "pk"}

@@ -1,0 +1,77 @@
+"""HTTP as uvicorn speaks it, with limits to what comes before a body, and refusals in JSON like all others."""
+
+import asyncio
+from typing import Any
+
+import orjson
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+HEAD_BYTES = 32 * 1024
+HEADERS = 100
+HEAD_SECONDS = 10.0
+
+
+class Protocol(HttpToolsProtocol):
+    """One connection. uvicorn itself would keep headers of any length, and wait for them for ever."""
+
+    _refusal = 400, "BAD_REQUEST", "This is no HTTP request."
+    _in_head = False
+    _head = 0
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - as uvicorn has it
+        super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._in_head and not self.transport.is_closing():
+            self._head += len(data)
+            if self._head > HEAD_BYTES:
+                self._refuse(431, "HEADERS_TOO_LARGE", f"The headers are larger than {HEAD_BYTES} bytes.")
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head, self._head = True, 0
+        self._await_head()
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._stop_waiting()
+        size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        if size > HEAD_BYTES or len(self.headers) > HEADERS:
+            message = f"The headers are larger than {HEAD_BYTES} bytes or more than {HEADERS}."
+            self._refusal = 431, "HEADERS_TOO_LARGE", message
+            # The parser stops at any error in here, and uvicorn then calls send_400_response.
+            raise ValueError(message)
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's name for it
+        self._refuse(*self._refusal)
+
+    def _await_head(self) -> None:
+        self._stop_waiting()
+        self._deadline = self.loop.call_later(HEAD_SECONDS, self._late)
+
+    def _stop_waiting(self) -> None:
+        if self._deadline:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _late(self) -> None:
+        answering: Any = self.cycle
+        if answering and not answering.response_complete:
+            # The head of a pipelined request is not read on before the answer to the one before it.
+            self._await_head()
+        else:
+            self._refuse(408, "REQUEST_TIMEOUT", f"No whole request came within {HEAD_SECONDS:g} seconds.")
+
+    def _refuse(self, status: int, code: str, message: str) -> None:
+        body = orjson.dumps({"errors": [{"message": message, "extensions": {"code": code}}]})
+        head = f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        self.transport.write(STATUS_LINE[status] + head.encode() + body)
+        self.transport.close()

@@ -1,0 +1,107 @@
+"""What an operation may cost: what its variables hold, and the objects that it may give, pages within pages."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+from graphql import (
+    ConstValueNode,
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    InlineFragmentNode,
+    IntValueNode,
+    ListValueNode,
+    OperationDefinitionNode,
+    SelectionSetNode,
+    ValueNode,
+    VariableNode,
+)
+
+from graphql_server.schema.connections import LARGEST_PAGE, PAGE
+from graphql_server.schema.limits import Limits, check, fragments_of
+
+PAGED = ("datasets", "images")
+SINGLE = ("dataset", "image", "untrained", "node")
+# What one item of a list costs. A fix is decoded and written, which takes as long as reading a hundred objects.
+PRICES = {"ids": 1, "representations": 1, "inputs": 100}
+
+# A variable's value as it was sent, or its default as it stands in the document.
+Values = Mapping[str, Any]
+
+
+def hold_cost(document: DocumentNode, operation: OperationDefinitionNode, variables: Values, limits: Limits) -> None:
+    """Raise QueryTooComplex where an operation's variables hold too much or it may give too many objects.
+
+    The document has passed `limits.hold`, so that expanding it once more is quick.
+    """
+    _count(variables, limits)
+    fragments = fragments_of(document)
+    given: dict[str, Any] = {**_defaults(operation), **variables}
+    cost, places = 0, [(operation.selection_set, 1)]
+    while places:
+        selections, times = places.pop()
+        for field in _fields(selections, fragments):
+            size = _size(field, given)
+            cost += times * size
+            if field.selection_set:
+                places.append((field.selection_set, times * max(size, 1)))
+        check(limits, "cost", cost)
+
+
+def _count(variables: Values, limits: Limits) -> None:
+    """Hold the number of values: to coerce each costs time, the event loop's, and nested ones are values too."""
+    found, containers = 0, [list[Any](variables.values())]
+    while containers:
+        items = containers.pop()
+        found += len(items)
+        check(limits, "values", found)
+        containers += [cast("list[Any]", item) for item in items if isinstance(item, list)]
+        containers += [list(cast("dict[str, Any]", item).values()) for item in items if isinstance(item, dict)]
+
+
+def _defaults(operation: OperationDefinitionNode) -> dict[str, ConstValueNode]:
+    variables = operation.variable_definitions or ()
+    return {node.variable.name.value: node.default_value for node in variables if node.default_value}
+
+
+def _fields(selections: SelectionSetNode, fragments: Mapping[str, FragmentDefinitionNode]) -> Iterator[FieldNode]:
+    places = [selections]
+    while places:
+        for selection in places.pop().selections:
+            if isinstance(selection, FieldNode):
+                yield selection
+            elif isinstance(selection, FragmentSpreadNode):
+                places.append(fragments[selection.name.value].selection_set)
+            else:
+                assert isinstance(selection, InlineFragmentNode)
+                places.append(selection.selection_set)
+
+
+def _size(field: FieldNode, given: Values) -> int:
+    """How many objects a field gives at most: a page, one for each key that it is given, or none of its own."""
+    arguments = {argument.name.value: _value(argument.value, given) for argument in field.arguments or ()}
+    for name, price in PRICES.items():
+        if name in arguments:
+            return price * _length(arguments[name])
+    if field.name.value not in PAGED:
+        return int(field.name.value in SINGLE)
+    sizes = [_number(arguments[name]) for name in ("first", "last") if name in arguments]
+    return next((size for size in sizes if size is not None), PAGE)
+
+
+def _value(node: ValueNode, given: Values) -> Any:
+    return given.get(node.name.value) if isinstance(node, VariableNode) else node
+
+
+def _length(value: Any) -> int:
+    items = value.values if isinstance(value, ListValueNode) else value
+    return len(cast("list[Any]", items)) if isinstance(items, (list, tuple)) else 1
+
+
+def _number(value: Any) -> int | None:
+    """A page's size. One that is refused later must not make the others cheaper meanwhile."""
+    if isinstance(value, IntValueNode):
+        value = int(value.value) if len(value.value) < 10 else LARGEST_PAGE
+    # GraphQL takes 1000.0, sent as a variable, for the integer that it is.
+    return int(min(max(value, 0), LARGEST_PAGE)) if isinstance(value, (int, float)) else None

@@ -1,0 +1,83 @@
+"""Parses and validates documents, and remembers those that were good: front ends send the same few over and over."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from graphql import (
+    DocumentNode,
+    GraphQLError,
+    GraphQLSchema,
+    NoSchemaIntrospectionCustomRule,
+    parse,
+    specified_rules,
+    validate,
+)
+
+from graphql_server.errors import QueryTooComplex
+from graphql_server.schema.limits import LONGEST_DOCUMENT, Limits, hold
+
+# A document takes some 200 bytes for each of its characters when it is parsed.
+REMEMBERED_CHARACTERS = 200_000
+# Of more errors than these only the number is too high, and one more error says so.
+MOST_ERRORS = 4
+
+
+class Documents:
+    """Documents that are good to run on one schema."""
+
+    def __init__(self, schema: GraphQLSchema, limits: Limits, *, introspection: bool) -> None:
+        self._schema = schema
+        self._limits = limits
+        self._hidden = not introspection
+        self._rules = [*specified_rules] if introspection else [*specified_rules, NoSchemaIntrospectionCustomRule]
+        self._remembered = OrderedDict[str, DocumentNode]()
+        self._characters = 0
+        # One thread of its own: hostile documents take turns with each other, and neither stop the event loop nor
+        # take the threads that write files.
+        self._thread = ThreadPoolExecutor(1, "documents")
+
+    async def get(self, query: str) -> DocumentNode | Sequence[GraphQLError]:
+        """The document, or what is wrong with it."""
+        if query in self._remembered:
+            self._remembered.move_to_end(query)
+            return self._remembered[query]
+        document = await asyncio.get_running_loop().run_in_executor(self._thread, self._prepare, query)
+        if isinstance(document, DocumentNode):
+            self._remember(query, document)
+        return document
+
+    def _remember(self, query: str, document: DocumentNode) -> None:
+        if query not in self._remembered:
+            self._characters += len(query)
+        self._remembered[query] = document
+        while self._characters > REMEMBERED_CHARACTERS:
+            oldest, _ = self._remembered.popitem(last=False)
+            self._characters -= len(oldest)
+
+    def _prepare(self, query: str) -> DocumentNode | Sequence[GraphQLError]:
+        try:
+            document = self._parse(query)
+            hold(document, self._limits)
+        except QueryTooComplex as error:
+            return [GraphQLError(str(error), original_error=error)]
+        except GraphQLError as error:
+            return [coded(error, "GRAPHQL_PARSE_FAILED")]
+        errors = validate(self._schema, document, self._rules, max_errors=MOST_ERRORS, hide_suggestions=self._hidden)
+        return [coded(error, "GRAPHQL_VALIDATION_FAILED") for error in errors] or document
+
+    def _parse(self, query: str) -> DocumentNode:
+        tokens = self._limits.tokens
+        try:
+            return parse(query, max_lexical_tokens=tokens, max_comments=tokens, max_source_length=LONGEST_DOCUMENT)
+        except GraphQLError as error:
+            if error.message.endswith("Parsing aborted."):
+                raise QueryTooComplex(error.message.removeprefix("Syntax Error: ")) from None
+            raise
+
+
+def coded(error: GraphQLError, code: str) -> GraphQLError:
+    """The error with a code in its extensions, unless it has one."""
+    error.extensions = {"code": code, **(error.extensions or {})}
+    return error

@@ -1,0 +1,69 @@
+"""Whether a server gives errors while something is away, and full service once it is back."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+
+from tests.chaos.clients import send
+from tests.holdings import assert_whole
+from tests.photos import photo
+from tests.servers import Server
+from tests.together import CREATE, REMOVE, Ask, asking, at_once, saving
+
+LIST = "{ datasets { nodes { pk } } images { nodes { pk } } }"
+SLACK = 1.5  # what a busy machine may take longer than it should
+RETURN_SECONDS = 10.0
+
+
+def every_kind(pk: int) -> list[Ask]:
+    """A request of each kind; `pk` is an image's."""
+    return [asking(LIST), saving(photo()), asking(CREATE, title="Lunch"), asking(REMOVE, pk=pk)]
+
+
+def codes(answer: dict[str, Any]) -> list[str]:
+    return [error["extensions"]["code"] for error in answer.get("errors", ())]
+
+
+def assert_errors(server: Server, asks: Sequence[Ask], code: str, seconds: float) -> None:
+    """All get nothing but this error within the time, and health is told at once meanwhile."""
+    answers = asyncio.run(_send(server, asks))
+    assert [set(codes(answer)) for answer, _ in answers] == [{code}] * len(asks)
+    assert [took for _, took in answers if took > seconds + SLACK] == []
+
+
+async def _send(server: Server, asks: Sequence[Ask]) -> list[tuple[dict[str, Any], float]]:
+    sending = asyncio.gather(*(send(server, ask) for ask in asks))
+    async with httpx.AsyncClient(verify=False) as other:
+        while not sending.done():
+            health = await other.get(f"{server.url}/healthz", timeout=SLACK)
+            assert health.json() == {"status": "ok"}
+            await asyncio.sleep(0.05)
+    return await sending
+
+
+def assert_not_ready(server: Server, failing: str, seconds: float) -> None:
+    asked = time.monotonic()
+    readiness = server.get("/readyz")
+    assert (readiness.status_code, readiness.json()["failing"]) == (503, [failing])
+    assert time.monotonic() - asked < seconds + SLACK
+
+
+def await_ready(server: Server) -> None:
+    end = time.monotonic() + RETURN_SECONDS
+    while server.get("/readyz").status_code != 200:
+        assert time.monotonic() < end, "the server does not come back"
+        time.sleep(0.05)
+
+
+def assert_full_service(server: Server, *, whole: bool = True) -> None:
+    """Every kind of request succeeds within 10 seconds, and more of them at once than there are connections."""
+    await_ready(server)
+    pks = [server.save(photo())["pk"] for _ in range(3)]
+    asks = [asking(REMOVE, pk=pk) for pk in pks] + [asking(LIST)] * 3 + [saving(photo())] * 3
+    assert [codes(answer) for answer in at_once(server, asks)] == [[]] * len(asks)
+    server.data(CREATE, {"title": f"After {time.monotonic()}"})
+    if whole:
+        assert_whole(server.settings)

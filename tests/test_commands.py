@@ -1,0 +1,342 @@
+"""The command `graphql-server` as an operator meets it: one line for what is wrong, and an orderly end."""
+
+import asyncio
+import dataclasses
+import json
+import logging
+import re
+import socket
+import time
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+import structlog
+from graphql import build_schema
+
+from graphql_server import cli, migrations
+from graphql_server.media import Media
+from graphql_server.settings import Settings
+from tests.holdings import assert_whole, files_in
+from tests.photos import photo
+from tests.processes import Process, command, server_of, settings_of, started, users_listening
+from tests.servers import KEY, SAVE_FIX, TOKEN, settings_for
+
+FIELDS = [field.name for field in dataclasses.fields(Settings)]
+NO_NUMBER = ["-1", "many", "1e9999", "²", "20MB"]  # what no setting that is a number takes
+WRONG = {
+    "database_url": ["postgres://app@db/app", "mysql://", "mysql://host:99999/app", "mysql://host", "app.db"],
+    "user_server_url": ["ftp://users", "users", "http://", "http://me:pw@users.test"],
+    "media_root": ["/no/such/folder", __file__],
+    "media_url": ["media", "ftp://media"],
+    "media_signing_key": ["short", "a" * 64, f"{KEY},short", f"{KEY}changeme", " , "],
+    "host": ["no host", "256.1.1.1"],
+    "port": ["0", "65536", "http"],
+    "workers": ["0", "2"],
+    "graphiql": ["yes"],
+    "introspection": ["1"],
+    "cors_origins": ["review.example", "https://review.example/path"],
+    "log_format": ["xml"],
+    "log_level": ["loud"],
+}
+
+
+@pytest.fixture(autouse=True)
+def same_logging() -> Generator[None]:
+    """Commands that run in this process set up its log; afterwards it is as before."""
+    root, structured = logging.getLogger(), structlog.get_config()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.configure(**structured)
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> Generator[dict[str, str]]:
+    """Settings with which a server would start, were its port not taken."""
+    url = f"sqlite://{tmp_path / 'test.db'}"
+    asyncio.run(migrations.run(url, lambda name: None))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        settings = settings_of(url, tmp_path / "media", "http://127.0.0.1:9/")
+        yield {**settings, "PORT": str(taken.getsockname()[1])}
+
+
+def run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str, **settings: str
+) -> tuple[int, str, str]:
+    """Run a command in this process with these settings and no others; gives its status, stdout and stderr."""
+    with monkeypatch.context() as patch:
+        for name in (name.upper() for name in FIELDS):
+            patch.delenv(name, raising=False)
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        with pytest.raises(SystemExit) as ended:
+            cli.main(arguments)
+    captured = capsys.readouterr()
+    return int(ended.value.code or 0), captured.out, captured.err
+
+
+def assert_one_line(result: tuple[int, str, str], *named: str) -> None:
+    status, _, errors = result
+    assert status == 2, errors
+    assert re.fullmatch(r"graphql-server: [^\n]+\n", errors), errors
+    assert [name for name in named if name not in errors] == [], errors
+
+
+# What is missing or wrong
+
+
+@pytest.mark.parametrize("name", ["DATABASE_URL", "USER_SERVER_URL", "MEDIA_SIGNING_KEY"])
+def test_a_setting_that_is_missing_or_empty_is_one_line_that_names_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], environ: dict[str, str], name: str
+) -> None:
+    without = {key: value for key, value in environ.items() if key != name}
+    assert_one_line(run(monkeypatch, capsys, "serve", **without), f"{name} is not set")
+    assert_one_line(run(monkeypatch, capsys, "serve", **without, **{name: ""}), f"{name} is not set")
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_wrong_setting_is_one_line_that_names_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], environ: dict[str, str], field: str
+) -> None:
+    for value in WRONG.get(field, NO_NUMBER):
+        result = run(monkeypatch, capsys, "serve", **{**environ, field.upper(): value})
+        assert_one_line(result, field.upper())
+
+
+def test_a_secret_that_is_wrong_is_not_repeated(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], environ: dict[str, str]
+) -> None:
+    for name, value in (("MEDIA_SIGNING_KEY", "a-short-secret"), ("DATABASE_URL", "postgres://app:a-short-secret@db/")):
+        _, output, errors = run(monkeypatch, capsys, "serve", **{**environ, name: value})
+        assert "a-short-secret" not in output + errors
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql://app:wrong-password@{place}/app",
+        "mysql://nobody:apppw@{place}/app",
+        "mysql://app:wrong-password@127.0.0.1:1/app",
+        "sqlite:///no/such/folder/test.db",
+        f"sqlite://{__file__}",
+    ],
+)
+@pytest.mark.parametrize("name", ["serve", "migrate"])
+def test_a_database_that_cannot_be_reached_is_one_line_without_the_password(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    environ: dict[str, str],
+    mysql_server: str,
+    name: str,
+    url: str,
+) -> None:
+    place = mysql_server.rpartition("@")[2].partition("/")[0]
+    began = time.monotonic()
+    result = run(monkeypatch, capsys, name, **{**environ, "DATABASE_URL": url.format(place=place)})
+    assert_one_line(result, "DATABASE_URL")
+    assert "wrong-password" not in "".join(result[1:])
+    assert time.monotonic() - began < 15
+
+
+def test_a_database_that_is_not_migrated_is_one_line_that_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], environ: dict[str, str], tmp_path: Path
+) -> None:
+    fresh = {**environ, "DATABASE_URL": f"sqlite://{tmp_path / 'fresh.db'}"}
+    assert_one_line(run(monkeypatch, capsys, "serve", **fresh), "graphql-server migrate")
+
+
+def test_sqlite_with_two_workers_is_one_line_that_says_why(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], environ: dict[str, str]
+) -> None:
+    assert_one_line(run(monkeypatch, capsys, "serve", **{**environ, "WORKERS": "2"}), "WORKERS", "SQLite")
+
+
+@pytest.mark.parametrize("name", ["serve", "media", "demo-users", "demo"])
+def test_a_port_that_is_taken_is_one_line_that_names_it(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    environ: dict[str, str],
+    tmp_path: Path,
+    name: str,
+) -> None:
+    port = environ["PORT"]
+    given = {"media": ["--port", port], "demo-users": ["--port", port], "demo": ["--folder", str(tmp_path / "demo")]}
+    result = run(monkeypatch, capsys, name, *given.get(name, []), **environ, DEMO_TOKEN=TOKEN)
+    assert_one_line(result, f"Cannot listen on 127.0.0.1:{port}", "PORT")
+
+
+def test_the_demos_user_server_needs_a_token(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert_one_line(run(monkeypatch, capsys, "demo-users"), "DEMO_TOKEN")
+
+
+def test_python_m_graphql_server_is_the_command_and_shows_no_traceback() -> None:
+    done = command("serve")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(r"graphql-server: DATABASE_URL is not set: [^\n]+\n", done.stderr)
+
+
+# Commands that end by themselves
+
+
+def test_help_lists_every_command_and_each_tells_of_itself(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, listed, _ = run(monkeypatch, capsys, "--help")
+    assert status == 0
+    for name in ("serve", "demo", "demo-users", "migrate", "media", "schema", "doctor"):
+        assert re.search(rf"^ +{name}\b", listed, re.MULTILINE)
+        status, told, _ = run(monkeypatch, capsys, name, "--help")
+        assert (status, f"graphql-server {name}" in told) == (0, True)
+
+
+@pytest.mark.parametrize("arguments", [[], ["nothing"], ["serve", "--nothing"], ["media", "--port", "x"]])
+def test_a_command_that_does_not_exist_is_status_2_and_how_to_use_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    status, _, errors = run(monkeypatch, capsys, *arguments)
+    assert status == 2
+    assert errors.startswith("usage: graphql-server")
+
+
+def test_schema_prints_the_schema_and_check_tells_whether_a_file_is_stale(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    status, printed, _ = run(monkeypatch, capsys, "schema")
+    assert status == 0
+    assert "saveFix" in build_schema(printed, assume_valid=True).mutation_type.fields  # pyright: ignore[reportOptionalMemberAccess]
+    file = tmp_path / "schema.graphql"
+    file.write_text(printed, encoding="utf-8")
+    assert run(monkeypatch, capsys, "schema", "--check", str(file)) == (0, "", "")
+    file.write_text(f"{printed}# more\n", encoding="utf-8")
+    status, output, errors = run(monkeypatch, capsys, "schema", "--check", str(file))
+    assert (status, output) == (1, "")
+    assert re.fullmatch(r"graphql-server: [^\n]+ is stale[^\n]+\n", errors)
+    missing = run(monkeypatch, capsys, "schema", "--check", str(tmp_path / "missing"))
+    assert_one_line(missing, str(tmp_path / "missing"))
+
+
+def test_migrate_says_what_it_applies_and_nothing_the_second_time(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    url = f"sqlite://{tmp_path / 'fresh.db'}"
+    applied = "".join(f"{name}\n" for name in migrations.MIGRATIONS)
+    assert run(monkeypatch, capsys, "migrate", DATABASE_URL=url) == (0, applied, "")
+    assert run(monkeypatch, capsys, "migrate", DATABASE_URL=url) == (0, "", "")
+
+
+# Commands that listen
+
+
+def slowly(process: Process) -> tuple[socket.socket, bytes]:
+    """Begin to upload a photo, and keep its second half back."""
+    operations = json.dumps(
+        {
+            "query": SAVE_FIX,
+            "variables": {"input": {"file": None, "modelDegree": 0, "confidence": 1, "userFixDegree": 0}},
+        }
+    )
+    request = httpx.Request(
+        "POST",
+        f"{process.url}/graphql",
+        data={"operations": operations, "map": '{"0": ["variables.input.file"]}'},
+        files={"0": ("photo.jpg", photo(size=(640, 480)))},
+        headers={"authorization": f"Bearer {TOKEN}", "graphql-require-preflight": "1", "connection": "close"},
+    )
+    head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
+    body = request.read()
+    connection = socket.create_connection(("127.0.0.1", process.port), 10)
+    connection.sendall(f"POST /graphql HTTP/1.1\r\n{head}\r\n".encode() + body[: len(body) // 2])
+    return connection, body[len(body) // 2 :]
+
+
+def test_after_sigterm_requests_in_flight_are_finished_and_the_status_is_0(
+    database_url: str, engine: str, tmp_path: Path
+) -> None:
+    workers = "2" if engine == "mysql" else "1"
+    with users_listening() as users:
+        settings = settings_of(database_url, tmp_path / "media", users)
+        with started(tmp_path, "serve", WORKERS=workers, **settings) as process:
+            server = server_of(process, settings)
+            server.save(photo())
+            uploads = [slowly(process) for _ in range(4)]
+            time.sleep(0.3)
+            process.popen.terminate()
+            time.sleep(0.5)
+            assert process.popen.poll() is None
+            for connection, rest in uploads:
+                connection.sendall(rest)
+            answers = [b"".join(iter(lambda c=connection: c.recv(65_536), b"")) for connection, _ in uploads]
+            for connection, _ in uploads:
+                connection.close()
+            assert process.popen.wait(20) == 0
+    for answer in answers:
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200")
+        assert orjson.loads(body)["data"]["saveFix"]["image"]["width"] == 640
+    assert len(files_in(tmp_path / "media")) == 5
+    assert_whole(settings_for(database_url, tmp_path / "media"))
+    assert process.errors.read_text() == ""
+
+
+def test_the_demo_starts_on_an_empty_folder_and_keeps_its_data_at_the_second_start(tmp_path: Path) -> None:
+    query = "{ datasets { nodes { title isUntrained images { nodes { pk url modelDegree userFixDegree } } } } }"
+    found: list[Any] = []
+    tokens: list[str] = []
+    for _ in range(2):
+        with started(tmp_path, "demo", "--folder", str(tmp_path / "demo")) as process:
+            (address,) = re.findall(r"http://\S+/graphql#token=\S+", process.output.read_text())[-1:]
+            url, _, token = address.partition("/graphql#token=")
+            assert url == process.url
+            server = dataclasses.replace(server_of(process, settings_of("sqlite://x", tmp_path / "x", "")), token=token)
+            found.append(server.data(query)["datasets"]["nodes"])
+            assert server.get(found[-1][0]["images"]["nodes"][0]["url"]).headers["content-type"].startswith("image/")
+            assert server.get("/graphql", accept="text/html").headers["content-type"].startswith("text/html")
+            server.token = "another"
+            assert server.codes(query) == ["UNAUTHENTICATED"]
+            assert process.terminate() == 0
+            tokens.append(token)
+    assert [dataset["isUntrained"] for dataset in found[0]] == [False, True]
+    images = [[image["pk"] for dataset in each for image in dataset["images"]["nodes"]] for each in found]
+    assert images[0] == images[1] != []
+    fixes = {image["userFixDegree"] for dataset in found[0] for image in dataset["images"]["nodes"]}
+    assert 0 in fixes
+    assert len(fixes) > 1
+    assert tokens[0] != tokens[1]
+
+
+def test_media_serves_the_folder_alone_signed_or_plain(environ: dict[str, str], tmp_path: Path) -> None:
+    name = "00000000-0000-4000-8000-000000000000.jpg"
+    (tmp_path / "media" / "1").mkdir()
+    (tmp_path / "media" / "1" / name).write_bytes(photo())
+    root = {"MEDIA_ROOT": environ["MEDIA_ROOT"]}
+    with started(tmp_path, "media", "--plain", **root) as process:
+        answer = httpx.get(f"{process.url}/1/{name}", verify=False, trust_env=False)
+        assert (answer.status_code, answer.content) == (200, photo())
+        assert httpx.get(f"{process.url}/graphql", verify=False, trust_env=False).status_code == 404
+    settings = settings_for(environ["DATABASE_URL"], tmp_path / "media")
+    signed = Media(settings.media_root, "", settings.media_signing_key, 3600).address(1, name)
+    with started(tmp_path, "media", MEDIA_SIGNING_KEY=KEY, **root) as process:
+        assert httpx.get(f"{process.url}/1/{name}", verify=False, trust_env=False).status_code == 403
+        answer = httpx.get(f"{process.url}{signed}", verify=False, trust_env=False)
+        assert (answer.status_code, answer.content) == (200, photo())
+
+
+def test_the_demos_user_server_knows_one_token(tmp_path: Path) -> None:
+    with started(tmp_path, "demo-users", DEMO_TOKEN=TOKEN) as process:
+        asked = [
+            httpx.post(
+                f"{process.url}/authenticate",
+                headers={"authorization": f"Bearer {token}"},
+                verify=False,
+                trust_env=False,
+            )
+            for token in (TOKEN, "another")
+        ]
+    assert [answer.status_code for answer in asked] == [200, 401]

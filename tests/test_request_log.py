@@ -1,0 +1,81 @@
+"""What a server in production writes of its requests: an id, no secret, and all of what went wrong."""
+
+import asyncio
+from collections.abc import Generator
+
+import httpx
+import pytest
+
+from graphql_server import migrations
+from tests.front_door import QUERY
+from tests.holdings import ask
+from tests.processes import Process, settings_of, started, users_listening
+from tests.servers import TOKEN
+
+
+@pytest.fixture(scope="module")
+def process(tmp_path_factory: pytest.TempPathFactory) -> Generator[Process]:
+    folder = tmp_path_factory.mktemp("process")
+    url = f"sqlite://{folder / 'test.db'}"
+    asyncio.run(migrations.run(url, lambda name: None))
+    with users_listening() as users:
+        settings = settings_of(url, folder / "media", users)
+        with started(folder, "serve", LOG_LEVEL="debug", **settings) as process:
+            yield process
+
+
+def post(process: Process, query: str, **headers: str) -> httpx.Response:
+    given = {"authorization": f"Bearer {TOKEN}", **headers}
+    return httpx.post(f"{process.url}/graphql", json={"query": query}, headers=given, verify=False, trust_env=False)
+
+
+def test_a_request_keeps_its_id_in_the_answer_and_in_the_log(process: Process) -> None:
+    answer = post(process, QUERY, **{"x-request-id": "from-the.client_1"})
+    assert answer.headers["x-request-id"] == "from-the.client_1"
+    (line,) = (line for line in process.log() if line.get("request_id") == "from-the.client_1" and "status" in line)
+    assert (line["event"], line["method"], line["path"], line["status"]) == ("request", "POST", "/graphql", 200)
+    assert line["ms"] > 0
+
+
+@pytest.mark.parametrize("sent", ["", "two words", 'quote"', "x" * 65])
+def test_a_request_without_a_plausible_id_is_given_one(process: Process, sent: str) -> None:
+    answers = [post(process, QUERY, **{"x-request-id": sent}).headers["x-request-id"] for _ in range(2)]
+    assert sent not in answers
+    assert answers[0] != answers[1]
+    assert set(answers) <= {line.get("request_id") for line in process.log()}
+
+
+def test_no_token_and_no_signature_stands_in_any_line_of_the_log(process: Process) -> None:
+    wrong = "a-token-that-nobody-knows"
+    for headers in ({}, {"authorization": f"Bearer {wrong}"}, {"authorization": "x", "access_token": TOKEN}):
+        post(process, QUERY, **headers)
+        post(process, "{ nothing }", **headers)
+        post(process, "mutation { removeImage(input: {pk: 0}) { image { pk } } }", **headers)
+    httpx.get(f"{process.url}/graphql?access_token={TOKEN}", verify=False, trust_env=False)
+    httpx.get(f"{process.url}/media/1/x.jpg?expires=1&signature=a-signature", verify=False, trust_env=False)
+    log = process.output.read_text() + process.errors.read_text()
+    assert log.count('"event":"request"') + log.count('"event": "request"') >= 11
+    assert not [line for line in log.splitlines() if TOKEN in line or wrong in line or "a-signature" in line]
+
+
+def test_an_unexpected_error_is_told_to_the_log_and_to_the_client_only_under_which_reference(
+    process: Process,
+) -> None:
+    url = f"sqlite://{process.output.parent / 'test.db'}"
+    ask(url, "ALTER TABLE image_info RENAME TO hidden")
+    answer = post(process, "{ images { totalCount } untrained { title } }")
+    ask(url, "ALTER TABLE hidden RENAME TO image_info")
+    (error,) = answer.json()["errors"]
+    assert (answer.status_code, error["extensions"]["code"]) == (200, "INTERNAL_SERVER_ERROR")
+    assert "image_info" not in answer.text
+    (line,) = (line for line in process.log() if line.get("reference") == error["extensions"]["reference"])
+    assert error["extensions"]["reference"] in error["message"]
+    assert line["level"] == "error"
+    assert line["request_id"] == answer.headers["x-request-id"]
+    assert "no such table" in line["exception"]
+
+
+def test_expected_errors_leave_no_error_in_the_log(process: Process) -> None:
+    answer = post(process, "mutation { removeImage(input: {pk: 0}) { image { pk } } }")
+    lines = [line for line in process.log() if line.get("request_id") == answer.headers["x-request-id"]]
+    assert {line["level"] for line in lines} <= {"debug", "info"}
