@@ -6,16 +6,17 @@ a request with a key that is there gets the same answer, and a different request
 
 import hashlib
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import orjson
 from tortoise.exceptions import IntegrityError
 
-from graphql_server.database import Again, Transaction
+from graphql_server.database import Again, Database, Transaction
 from graphql_server.errors import BadUserInput, Conflict
 from graphql_server.models import IdempotencyKey
 
 LONGEST = 255
+KEPT = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +65,8 @@ async def remember(transaction: Transaction, once: Once | None, *pks: int) -> No
         )
     except IntegrityError:
         raise Again from None
+
+
+async def forget(database: Database) -> None:
+    """Remove the keys that are older than KEPT: nobody waits that long for an answer."""
+    await database.fetch("DELETE FROM idempotency_key WHERE created_at < ?", [datetime.now(UTC) - KEPT])

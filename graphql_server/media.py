@@ -216,14 +216,16 @@ def _sync(path: Path) -> None:
 
 
 def _try(staging: Path) -> None:
-    staging.mkdir(exist_ok=True)
+    with suppress(FileExistsError):
+        staging.mkdir()
     if not os.access(staging, os.W_OK | os.X_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def _create(path: Path) -> BinaryIO:
     # Only the staging folder, never the root: a volume that is not mounted must not be written under.
-    path.parent.mkdir(exist_ok=True)
+    with suppress(FileExistsError):  # where it is no folder, what follows says so
+        path.parent.mkdir()
     return path.open("xb")
 
 

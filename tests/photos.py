@@ -1,19 +1,21 @@
 """Photos to upload, made when they are needed."""
 
 import io
+from uuid import uuid4
 
 from PIL import Image
 
-ORIENTATION = 0x0112
+DESCRIPTION, ORIENTATION = 0x010E, 0x0112
 
 
 def photo(
-    format: str = "JPEG", *, size: tuple[int, int] = (64, 48), orientation: int | None = None, seed: int = 0
+    format: str = "JPEG", *, size: tuple[int, int] = (64, 48), orientation: int | None = None, seed: int | None = None
 ) -> bytes:
-    """A picture that differs with `seed`; `orientation` is written into its EXIF."""
-    image = Image.new("RGB", size, (seed * 37 % 256, seed * 59 % 256, seed // 256 * 7 % 256))
+    """A picture like no other, or the same for the same seed; `orientation` is written into its EXIF."""
+    image = Image.new("RGB", size, (120, 60, 30))
     image.paste((250, 250, 250), (0, 0, size[0] // 2, size[1] // 4))
     exif = Image.Exif()
+    exif[DESCRIPTION] = uuid4().hex if seed is None else f"photo {seed}"
     if orientation is not None:
         exif[ORIENTATION] = orientation
     buffer = io.BytesIO()

@@ -42,7 +42,7 @@ def test_every_setting_is_documented_with_its_default() -> None:
     assert list(rows) == [field.name.upper() for field in dataclasses.fields(Settings)]
     for field in dataclasses.fields(Settings):
         default = field.default
-        shown = {dataclasses.MISSING: "–", False: "off", (): "none"}.get(default, str(default))
+        shown = {dataclasses.MISSING: "\N{EN DASH}", False: "off", (): "none"}.get(default, str(default))
         if field.name != "decoders":
             assert rows[field.name.upper()].strip() in (shown, f"{default:g}" if isinstance(default, float) else shown)
 
@@ -50,7 +50,8 @@ def test_every_setting_is_documented_with_its_default() -> None:
 def test_every_code_of_an_error_is_in_the_readme() -> None:
     table = set(re.findall(r"`([A-Z_]+)`", README.partition("| code | meaning |")[2]))
     source = "".join(path.read_text(encoding="utf-8") for path in (PROJECT / "graphql_server").rglob("*.py"))
-    named = {error.code for error in vars(errors).values() if isinstance(error, type) and hasattr(error, "code")}
+    family = [error for error in vars(errors).values() if isinstance(error, type)]
+    named = {error.code for error in family if issubclass(error, errors.DatasetServerError)}
     written = set(re.findall(r'"((?:[A-Z]+_)+[A-Z]+|FORBIDDEN)"', source))
     http = {
         "METHOD_NOT_ALLOWED",

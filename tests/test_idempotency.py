@@ -8,7 +8,9 @@ import httpx
 import orjson
 import pytest
 
+from tests.holdings import ask
 from tests.photos import photo
+from tests.processes import command
 from tests.servers import SAVE_FIX, Server
 
 SEAL = """mutation($title: String!, $key: String) {
@@ -41,40 +43,40 @@ async def saves(server: Server, inputs: list[dict[str, Any]], contents: list[byt
 
 
 def test_the_same_photo_is_saved_once_and_given_back(server: Server, media_root: Path) -> None:
-    first = server.upload(photo(), query=SAVE)["data"]["saveFix"]
-    again = server.upload(photo(), "other.jpg", query=SAVE, userFixDegree=180)["data"]["saveFix"]
+    first = server.upload(photo(seed=0), query=SAVE)["data"]["saveFix"]
+    again = server.upload(photo(seed=0), "other.jpg", query=SAVE, userFixDegree=180)["data"]["saveFix"]
     assert (first["created"], again["created"]) == (True, False)
     assert again["image"] == first["image"]
     assert len(files_in(media_root)) == 1
 
 
 def test_a_copy_is_saved_where_it_is_asked_for_and_refused_where_that_is(server: Server, media_root: Path) -> None:
-    first = server.save(photo())
-    copy = server.save(photo(), onDuplicate="ALLOW")
+    first = server.save(photo(seed=0))
+    copy = server.save(photo(seed=0), onDuplicate="ALLOW")
     assert copy["pk"] != first["pk"]
-    errors = server.upload(photo(), onDuplicate="REJECT")["errors"]
+    errors = server.upload(photo(seed=0), onDuplicate="REJECT")["errors"]
     assert [error["extensions"]["code"] for error in errors] == ["CONFLICT"]
     assert str(first["pk"]) in errors[0]["message"]
     assert len(files_in(media_root)) == 2
 
 
 def test_a_photo_of_a_named_dataset_may_be_saved_into_the_fresh_one(server: Server) -> None:
-    first = server.save(photo())
+    first = server.save(photo(seed=0))
     server.data(SEAL, {"title": "Lunch"})
-    assert server.save(photo(), onDuplicate="REJECT")["pk"] != first["pk"]
+    assert server.save(photo(seed=0), onDuplicate="REJECT")["pk"] != first["pk"]
 
 
 def test_a_removed_photo_may_be_saved_anew(server: Server) -> None:
-    first = server.save(photo())
+    first = server.save(photo(seed=0))
     server.data("mutation($pk: Int!) { removeImage(input: {pk: $pk}) { image { pk } } }", {"pk": first["pk"]})
-    assert server.save(photo(), onDuplicate="REJECT")["pk"] != first["pk"]
+    assert server.save(photo(seed=0), onDuplicate="REJECT")["pk"] != first["pk"]
 
 
 def test_after_the_first_of_two_copies_is_removed_the_second_is_given_back(server: Server) -> None:
-    first = server.save(photo())
-    second = server.save(photo(), onDuplicate="ALLOW")
+    first = server.save(photo(seed=0))
+    second = server.save(photo(seed=0), onDuplicate="ALLOW")
     server.data("mutation($pk: Int!) { removeImage(input: {pk: $pk}) { image { pk } } }", {"pk": first["pk"]})
-    assert server.save(photo())["pk"] == second["pk"]
+    assert server.save(photo(seed=0))["pk"] == second["pk"]
 
 
 @pytest.mark.parametrize(
@@ -83,7 +85,7 @@ def test_after_the_first_of_two_copies_is_removed_the_second_is_given_back(serve
 def test_a_hundred_senders_of_one_photo_get_what_they_ask_for(
     server: Server, media_root: Path, policy: str, images: int, refused: int
 ) -> None:
-    results = asyncio.run(saves(server, [{"onDuplicate": policy}] * 100, [photo()] * 100))
+    results = asyncio.run(saves(server, [{"onDuplicate": policy}] * 100, [photo(seed=0)] * 100))
     codes = [error["extensions"]["code"] for result in results for error in result.get("errors", [])]
     assert codes == ["CONFLICT"] * refused
     saved = [result["data"]["saveFix"] for result in results if result["data"]["saveFix"]]
@@ -95,7 +97,7 @@ def test_a_hundred_senders_of_one_photo_get_what_they_ask_for(
 
 def test_a_fix_that_is_sent_again_with_its_key_is_saved_once(server: Server, media_root: Path) -> None:
     sent = {"idempotencyKey": "k-1", "onDuplicate": "ALLOW", "query": SAVE}
-    first, again = (server.upload(photo(), **sent)["data"]["saveFix"] for _ in range(2))
+    first, again = (server.upload(photo(seed=0), **sent)["data"]["saveFix"] for _ in range(2))
     assert (first["created"], again["created"]) == (True, False)
     assert again["image"] == first["image"]
     assert len(files_in(media_root)) == 1
@@ -107,16 +109,16 @@ def test_a_fix_that_is_sent_again_with_its_key_is_saved_once(server: Server, med
     ids=str,
 )
 def test_the_same_key_with_another_fix_is_a_conflict(server: Server, other: dict[str, Any]) -> None:
-    server.save(photo(), idempotencyKey="k-2")
-    content = photo(seed=other.pop("photo", 0))
-    result = server.upload(content, idempotencyKey="k-2", **other)
+    server.save(photo(seed=0), idempotencyKey="k-2")
+    sent = {name: value for name, value in other.items() if name != "photo"}
+    result = server.upload(photo(seed=other.get("photo", 0)), idempotencyKey="k-2", **sent)
     assert [error["extensions"]["code"] for error in result["errors"]] == ["CONFLICT"]
     assert server.data(COUNT)["images"]["totalCount"] == 1
 
 
 def test_a_hundred_senders_of_one_key_have_one_effect(server: Server, media_root: Path) -> None:
     given = {"idempotencyKey": "k-3", "onDuplicate": "ALLOW"}
-    results = asyncio.run(saves(server, [given] * 100, [photo()] * 100))
+    results = asyncio.run(saves(server, [given] * 100, [photo(seed=0)] * 100))
     assert [result for result in results if "errors" in result] == []
     assert len({result["data"]["saveFix"]["image"]["pk"] for result in results}) == 1
     assert sum(result["data"]["saveFix"]["created"] for result in results) == 1
@@ -124,16 +126,16 @@ def test_a_hundred_senders_of_one_key_have_one_effect(server: Server, media_root
 
 
 def test_a_key_stays_good_when_the_dataset_has_been_named_meanwhile(server: Server) -> None:
-    first = server.save(photo(), idempotencyKey="k-4")
+    first = server.save(photo(seed=0), idempotencyKey="k-4")
     server.data(SEAL, {"title": "Lunch"})
-    assert server.save(photo(), idempotencyKey="k-4")["pk"] == first["pk"]
+    assert server.save(photo(seed=0), idempotencyKey="k-4")["pk"] == first["pk"]
     assert server.data(COUNT)["images"]["totalCount"] == 1
 
 
 def test_a_key_whose_image_was_removed_saves_nothing_anew(server: Server) -> None:
-    first = server.save(photo(), idempotencyKey="k-5")
+    first = server.save(photo(seed=0), idempotencyKey="k-5")
     server.data("mutation($pk: Int!) { removeImage(input: {pk: $pk}) { image { pk } } }", {"pk": first["pk"]})
-    result = server.upload(photo(), idempotencyKey="k-5")
+    result = server.upload(photo(seed=0), idempotencyKey="k-5")
     assert [error["extensions"]["code"] for error in result["errors"]] == ["NOT_FOUND"]
 
 
@@ -161,3 +163,13 @@ def test_twenty_senders_of_one_key_name_one_dataset(server: Server) -> None:
 def test_a_key_that_cannot_be_one_is_refused(server: Server, key: str) -> None:
     assert server.codes(SEAL, {"title": "Lunch", "key": key}) == ["BAD_USER_INPUT"]
     assert server.data(COUNT)["datasets"]["totalCount"] == 1
+
+
+def test_the_doctor_forgets_keys_after_a_week_and_no_earlier(server: Server) -> None:
+    for key in ("old", "new"):
+        server.save(photo(), idempotencyKey=key)
+    url, root = server.settings.database_url, server.settings.media_root
+    ask(url, "UPDATE idempotency_key SET created_at = '2020-01-01 00:00:00' WHERE idempotency_key = 'old'")
+    doctor = command("doctor", "--repair", DATABASE_URL=url, MEDIA_ROOT=str(root))
+    assert doctor.returncode == 0, doctor.stderr
+    assert ask(url, "SELECT idempotency_key FROM idempotency_key") == [("new",)]

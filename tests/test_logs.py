@@ -51,9 +51,7 @@ def test_what_libraries_log_comes_through_the_same_pipe() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    "name", ["httpx", "httpcore.http11", "tortoise.db_client", "asyncmy", "PIL.PngImagePlugin"]
-)
+@pytest.mark.parametrize("name", ["httpx", "httpcore.http11", "tortoise.db_client", "asyncmy", "PIL.PngImagePlugin"])
 def test_libraries_that_tell_every_step_are_heard_from_warning_on_even_at_debug(name: str) -> None:
     lines = logged(
         f"log.debug('a')\nlogging.getLogger({name!r}).info('b')\nlogging.getLogger({name!r}).warning('c')",

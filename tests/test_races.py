@@ -140,5 +140,6 @@ def test_servers_in_processes_of_their_own_share_a_database(processes: list[Serv
     assert len(ask(settings.database_url, IMAGES)) == 60
     assert len(ask(settings.database_url, TITLED)) == 17
     assert_whole(settings)
-    image = processes[0].save(photo())
-    assert processes[1].get(image["url"]).content == photo()
+    content = photo()
+    image = processes[0].save(content)
+    assert processes[1].get(image["url"]).content == content

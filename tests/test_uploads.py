@@ -182,13 +182,14 @@ NAMES = [
 @pytest.mark.parametrize("name", NAMES)
 def test_a_file_name_of_any_script_is_kept_as_sent_and_is_no_path(shared: Server, name: str) -> None:
     around = {path.name for path in shared.settings.media_root.parent.iterdir()}
-    image = shared.save(photo(), "upload.jpg", originalFileName=name)
+    content = photo()
+    image = shared.save(content, "upload.jpg", originalFileName=name)
     assert image["originalFileName"] == name
     assert shared.data("query($pk: Int!) { image(pk: $pk) { originalFileName } }", {"pk": image["pk"]}) == {
         "image": {"originalFileName": name}
     }
     path = Path(str(image["dataset"]["pk"])) / image["uuidFileName"]
-    assert (shared.settings.media_root / path).read_bytes() == photo()
+    assert (shared.settings.media_root / path).read_bytes() == content
     assert {path.name for path in shared.settings.media_root.parent.iterdir()} == around
     assert shared.get(image["url"]).status_code == 200
 
@@ -303,7 +304,8 @@ def test_an_input_that_the_schema_refuses_keeps_all_fixes_of_the_request_from_be
 
 def test_one_file_may_be_sent_for_several_fixes_and_is_stored_for_each(server: Server) -> None:
     content = photo(size=(640, 480))
-    fixes = [{"file": None, "modelDegree": degree, "confidence": 0.5, "userFixDegree": 0} for degree in (0, 90)]
+    fix = {"file": None, "confidence": 0.5, "userFixDegree": 0, "onDuplicate": "ALLOW"}
+    fixes = [{**fix, "modelDegree": degree} for degree in (0, 90)]
     places = {"0": ["variables.inputs.0.file", "variables.inputs.1.file"]}
     answer = server.send_form(SAVE_FIXES, {"inputs": fixes}, places, {"0": ("photo.jpg", content)}).json()
     images = [payload["image"] for payload in answer["data"]["saveFixes"]]
