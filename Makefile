@@ -1,6 +1,7 @@
 # On a fresh Debian machine `make serve` and `make test` get everything that they need.
 PYTHON ?= python3
 ARGS ?=
+SECONDS ?= 600
 # What the tests start; Playwright needs libatomic1.
 PROGRAMS := chromium libatomic1 nginx libnginx-mod-http-js
 BIN := .venv/bin
@@ -11,7 +12,7 @@ COMPILE = .cache/tools/bin/uv pip compile --quiet --universal --python-version 3
 	--no-emit-index-url --no-annotate --custom-compile-command "make lock" $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-mariadb lint types format schema lock audit clean
+.PHONY: help serve test test-mariadb chaos soak lint types format schema lock audit clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +27,13 @@ test: .venv/testing lint types ## run every check, on SQLite and MySQL; ARGS="-k
 test-mariadb: .venv/testing ## run pytest on SQLite and MariaDB
 	@scripts/debian-packages $(PROGRAMS)
 	scripts/with-engine mariadb $(BIN)/pytest $(ARGS)
+
+chaos: .venv/testing ## kill, freeze, fill up and cut off what the server needs; 10 minutes, as root
+	@scripts/debian-packages libfaketime mount
+	env -u TEST_DATABASE_URL scripts/with-engine mysql $(BIN)/pytest -o python_files='chaos_*.py' --timeout 300 tests/chaos $(ARGS)
+
+soak: .venv/testing ## keep a server at full load for SECONDS=600, and watch its memory and handles
+	scripts/with-engine mysql $(BIN)/python -m tests.soak $(SECONDS)
 
 lint: .venv/testing ## check style and which module imports which
 	$(BIN)/ruff check
@@ -50,10 +58,11 @@ lock: .cache/tools/installed ## write the lock files anew; ARGS=--upgrade takes 
 	$(COMPILE) requirements/node.in -c requirements/test.txt -o requirements/node.txt
 	$(COMPILE) requirements/tools.in -o requirements/tools.txt
 
-audit: .cache/tools/installed .venv/testing ## look for known vulnerabilities
+audit: .cache/tools/installed .venv/testing ## look for known vulnerabilities, and for others by a minute of made-up operations
 	.cache/tools/bin/pip-audit --strict --disable-pip --require-hashes -r requirements/test.txt
 	.cache/tools/bin/pip-audit --strict --disable-pip --require-hashes -r requirements/tools.txt
-	$(BIN)/ruff check --select S graphql_server
+	$(BIN)/ruff check --select S --ignore S101 graphql_server
+	.cache/tools/bin/python scripts/fuzz 60 $(BIN)/graphql-server
 
 clean: ## remove what the other targets made; the demo's data stay in var
 	rm -rf .venv .cache build dist graphql_server/http/static graphiql/node_modules

@@ -123,8 +123,12 @@ class MySQL:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncGenerator[Connection]:
-        pool = await self._pool()
-        connection = await pool.acquire()
+        try:
+            pool = await self._pool()
+            connection = await pool.acquire()
+        except RuntimeError as error:
+            # What the driver raises where the server hangs up at once, having too many connections for instance.
+            raise DBConnectionError(str(error)) from error
         try:
             yield connection
         except Exception as error:

@@ -52,12 +52,13 @@ def relayed(migrated_mysql: str, media_root: Path) -> Generator[tuple[Server, Re
         relay.thaw()
 
 
+@pytest.mark.parametrize("away", [Relay.down, Relay.hang_up], ids=["down", "hanging up"])
 def test_a_database_that_is_away_is_an_error_in_time_and_full_service_returns_with_it(
-    relayed: tuple[Server, Relay],
+    relayed: tuple[Server, Relay], away: Callable[[Relay], None]
 ) -> None:
     server, relay = relayed
     pk = server.save(photo())["pk"]
-    relay.down()
+    away(relay)
     assert_errors(server, every_kind(pk) * 5, UNAVAILABLE, SECONDS)
     assert_not_ready(server, "database", SECONDS)
     relay.up()

@@ -5,7 +5,8 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 import orjson
@@ -17,7 +18,7 @@ from tests.processes import Process, settings_of, started, users_listening
 from tests.servers import SAVE_FIX, TOKEN
 
 QUERY = b'{"query": "{ untrained { title } }"}'
-MAX_REQUEST = 4_000_000
+MAX_REQUEST = 8_000_000
 MEGABYTE = b"x" * 1_000_000
 LENGTH = b"content-length: %d\r\n"
 
@@ -47,7 +48,7 @@ def as_json(body: bytes) -> bytes:
     return b"content-type: application/json\r\n" + LENGTH % len(body)
 
 
-def send(process: Process, pieces: Iterator[bytes] | list[bytes]) -> tuple[int, bytes, int]:
+def send(process: Process, pieces: Iterable[bytes]) -> tuple[int, bytes, int]:
     """Send until the server closes or all is sent; gives the status, the body, and how much was sent."""
     sent = 0
     with connect(process) as connection:
@@ -207,7 +208,7 @@ def post_form(process: Process, body: bytes) -> tuple[int, bytes]:
 def test_a_json_body_without_an_end_is_413_and_costs_no_memory(process: Process) -> None:
     before = memory(process)
     start = head(more=b"content-type: application/json\r\n" + CHUNKED)
-    status, body, sent = send(process, (piece for part in ([start], chunks(60_000_000)) for piece in part))
+    status, body, sent = send(process, chain([start], chunks(60_000_000)))
     assert sent < 30_000_000
     # The rest of what was sent may make the connection break before the answer is read.
     assert (status, body and code(body)) in ((413, "PAYLOAD_TOO_LARGE"), (0, b""))
@@ -258,6 +259,7 @@ def test_somebody_who_is_known_may_upload(process: Process) -> None:
 FIX = orjson.dumps({"query": SAVE_FIX, "variables": {"input": {"file": None}}})
 PLACE = b'{"0": ["variables.input.file"]}'
 LARGE = photo(size=(64, 48)) + MEGABYTE * 2
+DISPOSED = b"--b\r\ncontent-disposition: %s\r\n\r\nx\r\n--b--\r\n"
 BROKEN: dict[str, bytes] = {
     "no end": form(FIX, PLACE, LARGE, end=b""),
     "no end and no line": form(FIX, PLACE, LARGE, end=b"")[:-2],
@@ -281,7 +283,6 @@ BROKEN: dict[str, bytes] = {
         orjson.dumps({"0": [f"variables.input.{number}" for number in range(200)]}),
         LARGE,
     ),
-    "two files of one name": form(FIX, PLACE, LARGE, end=FILE % b"0" + LARGE + b"\r\n--b\r\n"),
     "__proto__": form(FIX, b'{"__proto__": ["variables.input.file"]}', LARGE),
     "a path to __proto__": form(FIX, b'{"0": ["variables.__proto__.file"]}', LARGE),
     "a path to constructor.prototype": form(FIX, b'{"0": ["variables.constructor.prototype"]}', LARGE),

@@ -152,8 +152,7 @@ def aliases(count: int) -> str:
 
 
 def tokens(count: int) -> str:
-    # The end of the document counts as a token.
-    return f"{{ nodes(ids: [{'1 ' * (count - 13)}]) {{ id }} }}"
+    return f"{{ nodes(ids: [{'1 ' * (count - 12)}]) {{ id }} }}"
 
 
 AT: dict[str, Callable[[int], str]] = {

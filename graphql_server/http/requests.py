@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, cast
 
 import orjson
-from starlette.datastructures import FormData, UploadFile
+from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
@@ -92,7 +92,7 @@ def _check_preflight(request: Request) -> None:
 
 
 async def _form(request: Request, max_bytes: int) -> dict[str, Any]:
-    parser = MultiPartParser(
+    parser = _FormParser(
         request.headers,
         _counted(request, max_bytes),
         max_files=MOST_FILES,
@@ -116,6 +116,23 @@ async def _form(request: Request, max_bytes: int) -> dict[str, Any]:
     for path, file in _files(form):
         _put(fields, path, file)
     return fields
+
+
+class _FormParser(MultiPartParser):
+    """Starlette's parser, which itself takes a form that breaks off for a whole one and leaves its last file open."""
+
+    def __init__(self, headers: Headers, stream: AsyncGenerator[bytes, None], **limits: int) -> None:
+        super().__init__(headers, self._to_the_end(stream), **limits)
+        self._ended = False
+
+    def on_end(self) -> None:
+        self._ended = True
+
+    async def _to_the_end(self, stream: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+        async for chunk in stream:
+            yield chunk
+        if not self._ended:
+            raise BadRequest("The form breaks off.")
 
 
 def _text(form: FormData, name: str) -> str:
@@ -166,13 +183,14 @@ def _operation(body: object) -> Operation:
         raise BadRequest("A GraphQL request is one JSON object; lists of operations are not taken.")
     fields = cast("dict[str, Any]", body)
     query, variables, name = fields.get("query"), fields.get("variables"), fields.get("operationName")
+    extensions = fields.get("extensions")
     if not isinstance(query, str) or not query.strip():
         raise BadRequest("A GraphQL request needs a 'query', a text.")
     if variables is not None and not isinstance(variables, dict):
         raise BadRequest("'variables' is an object.")
     if name is not None and not isinstance(name, str):
         raise BadRequest("'operationName' is a text.")
-    if not isinstance(fields.get("extensions") or {}, dict):
+    if extensions is not None and not isinstance(extensions, dict):
         raise BadRequest("'extensions' is an object.")
     return Operation(query, cast("dict[str, Any]", variables or {}), name or None)
 

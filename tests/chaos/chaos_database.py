@@ -3,10 +3,11 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
+from asyncmy.errors import OperationalError
 
 from tests import mysql
 from tests.chaos.engines import Mysqld
@@ -92,13 +93,13 @@ def test_what_was_answered_is_there_after_all_connections_were_killed_again_and_
 ) -> None:
     _, server = process
     with ThreadPoolExecutor(1) as apart:
-        answers = apart.submit(at_once, server, [saving(photo(seed=seed)) for seed in range(2000)], 20)
+        answers = apart.submit(at_once, server, [saving(photo(seed=seed)) for seed in range(600)], 20)
         killed = 0
         while not answers.done():
             killed += kill_connections(server.settings.database_url)
             time.sleep(0.2)
     acknowledged = _saved(answers.result())
-    assert killed > 20
+    assert killed > 5
     assert acknowledged
     assert acknowledged <= {image[0] for image in kept(server.settings).images}
     assert_full_service(server, whole=False)
@@ -110,15 +111,16 @@ def test_a_mysql_that_takes_no_more_connections_is_unavailable_until_it_does(
     _, server = process
     pk = server.save(photo())["pk"]
     ((usual,),) = mysql.statements(mysql_server, "SELECT @@max_connections")
-    with ExitStack() as others:
-        # One connection more is kept for administrators, which the tests' account is.
-        for _ in range(11):
-            others.enter_context(stranger(mysql_server))
-        mysql.statements(mysql_server, "SET GLOBAL max_connections = 10")
+    with stranger(mysql_server) as administrator:
         kill_connections(server.settings.database_url)
-        assert_errors(server, every_kind(pk) * 10, UNAVAILABLE, SECONDS)
-        assert_not_ready(server, "database", SECONDS)
-    mysql.statements(mysql_server, f"SET GLOBAL max_connections = {usual}")
+        with ExitStack() as others:
+            # One connection more is kept for administrators, which the tests' account is.
+            for _ in range(10):
+                others.enter_context(stranger(mysql_server))
+            administrator.run("SET GLOBAL max_connections = 10")
+            assert_errors(server, every_kind(pk) * 10, UNAVAILABLE, SECONDS)
+            assert_not_ready(server, "database", SECONDS)
+        administrator.run(f"SET GLOBAL max_connections = {usual}")
     assert_full_service(server)
 
 
@@ -144,7 +146,8 @@ def test_locks_that_others_hold_again_and_again_cost_time_and_nothing_else(proce
         answers = apart.submit(at_once, server, asks, 20)
         while not answers.done():
             with stranger(server.settings.database_url) as other:
-                other.run("SELECT pk FROM dataset_info FOR UPDATE")
+                with suppress(OperationalError):  # it may be the one whom a deadlock hits
+                    other.run("SELECT pk FROM dataset_info FOR UPDATE")
                 time.sleep(0.2)
     assert [codes(answer) for answer in answers.result()] == [[]] * len(asks)
     assert_whole(server.settings)

@@ -30,6 +30,10 @@ class Relay:
         """Cut every connection, and refuse new ones."""
         self._do(self._down())
 
+    def hang_up(self) -> None:
+        """Cut every connection, and each new one as soon as it is there."""
+        self._do(self._hang_up())
+
     def freeze(self) -> None:
         """Pass nothing on any more; connections are accepted and stay open."""
         self._do(self._set(flowing=False))
@@ -45,6 +49,7 @@ class Relay:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
 
     async def _up(self) -> None:
+        await self._down()
         self._flowing.set()
         self._listener = await asyncio.start_server(self._relay, "127.0.0.1", self.port)
         self.port = self._listener.sockets[0].getsockname()[1]
@@ -55,6 +60,10 @@ class Relay:
             self._listener = None
         for writer in self._writers:
             writer.transport.abort()
+
+    async def _hang_up(self) -> None:
+        await self._down()
+        self._listener = await asyncio.start_server(lambda _, writer: writer.transport.abort(), "127.0.0.1", self.port)
 
     async def _set(self, *, flowing: bool) -> None:
         if flowing:
