@@ -242,7 +242,7 @@ class Filter:
         for column in ("exif_degree", "model_degree", "user_fix_degree"):
             degrees: Sequence[int] | None = getattr(self, column)
             if degrees is not None:
-                found.append(among(column, degrees))
+                found.append(among(column, sorted(set(degrees))))
         if self.original_file_name is not None:
             found.append(equal("original_file_name", self.original_file_name))
         if self.original_file_name_contains is not None:
