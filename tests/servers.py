@@ -15,6 +15,7 @@ import orjson
 import uvicorn
 
 from graphql_server.app import create_app
+from graphql_server.http.protocol import Protocol
 from graphql_server.settings import Settings
 
 TOKEN = "a-token-that-the-user-server-knows"
@@ -128,7 +129,7 @@ def running(settings: Settings) -> Generator[Server]:
     """Run the server until the block ends."""
     user_server = UserServer()
     app = create_app(settings, httpx.MockTransport(user_server))
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="on"))
+    server = uvicorn.Server(uvicorn.Config(app, http=Protocol, log_config=None, access_log=False, lifespan="on"))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
