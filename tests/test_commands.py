@@ -314,18 +314,19 @@ def test_the_demo_starts_on_an_empty_folder_and_keeps_its_data_at_the_second_sta
 def test_media_serves_the_folder_alone_signed_or_plain(environ: dict[str, str], tmp_path: Path) -> None:
     name = "00000000-0000-4000-8000-000000000000.jpg"
     (tmp_path / "media" / "1").mkdir()
-    (tmp_path / "media" / "1" / name).write_bytes(photo())
+    content = photo()
+    (tmp_path / "media" / "1" / name).write_bytes(content)
     root = {"MEDIA_ROOT": environ["MEDIA_ROOT"]}
     with started(tmp_path, "media", "--plain", **root) as process:
         answer = httpx.get(f"{process.url}/1/{name}", verify=False, trust_env=False)
-        assert (answer.status_code, answer.content) == (200, photo())
+        assert (answer.status_code, answer.content) == (200, content)
         assert httpx.get(f"{process.url}/graphql", verify=False, trust_env=False).status_code == 404
     settings = settings_for(environ["DATABASE_URL"], tmp_path / "media")
     signed = Media(settings.media_root, "", settings.media_signing_key, 3600).address(1, name)
     with started(tmp_path, "media", MEDIA_SIGNING_KEY=KEY, **root) as process:
         assert httpx.get(f"{process.url}/1/{name}", verify=False, trust_env=False).status_code == 403
         answer = httpx.get(f"{process.url}{signed}", verify=False, trust_env=False)
-        assert (answer.status_code, answer.content) == (200, photo())
+        assert (answer.status_code, answer.content) == (200, content)
 
 
 def test_the_demos_user_server_knows_one_token(tmp_path: Path) -> None:
