@@ -112,7 +112,7 @@ class Settings:
     )
     database_pool: int = _setting("connections to MySQL that a worker keeps at most", _integer(1, 1000), 16)
     database_seconds: float = _setting(
-        "how long a statement or a free connection is waited for", _seconds(0.1, 600), 5.0
+        "how long a statement or a transaction may take, waiting and connecting included", _seconds(0.1, 600), 5.0
     )
     user_server_url: str = _setting(
         "whom to ask about tokens: http(s)://host/path, or grpc://host:50051",

@@ -48,7 +48,7 @@ AWAITED: Sequence[tuple[Any, str]] = (
     (Connection, "_read_query_result"),
 )
 ASKS: Mapping[str, Callable[[Any], Ask]] = {
-    "save": lambda seed: saving(photo(seed=seed)),
+    "save": lambda seed: saving(photo("PNG", seed=seed)),
     "seal": lambda title: asking(CREATE, title=title),
     "remove": lambda pk: asking(REMOVE, pk=pk),
 }

@@ -84,7 +84,7 @@ class Load:
 
     def _request(self, kind: str, chance: random.Random) -> Ask:
         if kind == "save":
-            return saving(photo(size=(chance.randrange(50, 800), 300), seed=self.number))
+            return saving(photo("PNG", size=(chance.randrange(50, 800), 300), seed=self.number))
         if kind == "remove":
             return asking(REMOVE, pk=self.saved.popleft())
         return asking(CREATE, title=f"Dataset {self.number}") if kind == "seal" else asking(READ, first=20)

@@ -81,7 +81,7 @@ def test_a_database_that_is_frozen_is_an_error_in_time_and_full_service_returns_
 def test_connections_that_are_killed_cost_no_more_than_the_requests_on_them(relayed: tuple[Server, Relay]) -> None:
     server, _ = relayed
     with ThreadPoolExecutor(1) as apart:
-        answers = apart.submit(at_once, server, [saving(photo(seed=seed)) for seed in range(40)])
+        answers = apart.submit(at_once, server, [saving(clients.fresh()) for _ in range(40)])
         killed = 0
         while not answers.done():
             killed += kill_connections(server.settings.database_url)
@@ -102,7 +102,7 @@ def test_a_connection_that_is_cut_at_commit_leaves_each_row_with_its_file(
     server, relay = relayed
     done = moment == "after"
     relay.cut_at(b"COMMIT", done=done)
-    assert codes(server.upload(photo())) == [UNAVAILABLE]
+    assert codes(server.upload(clients.fresh())) == [UNAVAILABLE]
     # Nobody knows whether it was committed, so the file stays in either case.
     await_that(lambda: len(kept(server.settings).images) == done)
     assert len(kept(server.settings).strays) == (not done)
@@ -127,7 +127,7 @@ def test_a_lock_that_is_held_for_a_moment_is_waited_for(relayed: tuple[Server, R
     with ThreadPoolExecutor(1) as apart:
         with stranger(server.settings.database_url) as other:
             other.run("SELECT pk FROM dataset_info WHERE untrained = 1 FOR UPDATE")
-            saved = apart.submit(server.upload, photo())
+            saved = apart.submit(server.upload, clients.fresh())
             time.sleep(0.2)
             assert not saved.done()
         assert codes(saved.result()) == []
@@ -138,7 +138,12 @@ def test_a_lock_that_is_held_for_long_is_an_error_in_time(relayed: tuple[Server,
     server, _ = relayed
     with stranger(server.settings.database_url) as other:
         other.run("SELECT pk FROM dataset_info WHERE untrained = 1 FOR UPDATE")
-        asks = [saving(photo()), asking(CREATE, title="Lunch"), saving(photo()), asking(CREATE, title="Supper")]
+        asks = [
+            saving(clients.fresh()),
+            asking(CREATE, title="Lunch"),
+            saving(clients.fresh()),
+            asking(CREATE, title="Supper"),
+        ]
         assert_errors(server, asks, UNAVAILABLE, SECONDS)
     assert_full_service(server)
 
@@ -168,7 +173,7 @@ async def test_requests_that_are_given_up_at_any_moment_leave_all_whole_and_the_
     async with opened(settings) as parts:
 
         async def save() -> None:
-            await parts.album.save_fix(Upload(photo()), fix)
+            await parts.album.save_fix(Upload(clients.fresh()), fix)
 
         begun = time.monotonic()
         await save()
@@ -217,7 +222,7 @@ def test_a_disk_that_takes_no_more_is_an_error_and_reading_goes_on(process: tupl
     image = server.save(small)
     unlimited = resource.prlimit(running_process.popen.pid, resource.RLIMIT_FSIZE)
     resource.prlimit(running_process.popen.pid, resource.RLIMIT_FSIZE, (2**19, unlimited[1]))
-    answers = at_once(server, [saving(staged)] * 10)
+    answers = at_once(server, [saving(clients.noise(500 + number)) for number in range(10)])
     assert [codes(answer) for answer in answers] == [["STORAGE_UNAVAILABLE"]] * 10
     assert codes(server.upload(spooled)) == ["STORAGE_UNAVAILABLE"]
     assert server.data("{ images { nodes { pk } } }") == {"images": {"nodes": [{"pk": image["pk"]}]}}
@@ -276,14 +281,16 @@ def test_an_upload_of_another_length_than_announced_is_refused_and_leaves_nothin
 
 def test_uploads_that_a_stop_finds_on_their_way_finish_or_fail_whole(process: tuple[Process, Server]) -> None:
     running_process, server = process
-    sent = clients.upload(server, clients.noise(200))
-    begun = [clients.connect(server) for _ in range(50)]
+    sent = [clients.upload(server, clients.noise(100 + number)) for number in range(50)]
+    begun = [clients.connect(server) for _ in sent]
     for number, client in enumerate(begun):
-        client.sendall(sent[: len(sent) * number // 60])
+        client.sendall(sent[number][: len(sent[number]) * number // 60])
     with ThreadPoolExecutor(1) as apart:
         status = apart.submit(running_process.terminate)
         time.sleep(0.2)
-        answers = [_finish(client, sent[len(sent) * number // 60 :]) for number, client in enumerate(begun)]
+        answers = [
+            _finish(client, sent[number][len(sent[number]) * number // 60 :]) for number, client in enumerate(begun)
+        ]
         assert status.result() == 0
     saved = sum(b'"saveFix":{"image":{' in answer for answer in answers)
     assert saved > 0
@@ -331,8 +338,8 @@ def test_saves_seals_and_removals_by_two_servers_at_once_leave_everything_in_one
             started(tmp_path, "serve", **settings) as two,
         ):
             servers = [server_of(process, settings) for process in (one, two)]
-            gone = [servers[0].save(photo(seed=seed))["pk"] for seed in range(20)]
-            asks = [saving(photo(seed=seed)) for seed in range(200)]
+            gone = [servers[0].save(clients.fresh())["pk"] for _ in range(20)]
+            asks = [saving(clients.fresh()) for _ in range(200)]
             asks += [asking(CREATE, title=f"Dataset {number}") for number in range(10)]
             asks += [asking(REMOVE, pk=pk) for pk in gone]
             random.Random(3).shuffle(asks)

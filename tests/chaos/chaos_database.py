@@ -10,6 +10,7 @@ import pytest
 from asyncmy.errors import OperationalError
 
 from tests import mysql
+from tests.chaos.clients import fresh
 from tests.chaos.engines import Mysqld
 from tests.chaos.mysql import kill_connections, stranger
 from tests.chaos.service import (
@@ -23,7 +24,6 @@ from tests.chaos.service import (
 )
 from tests.chaos.sweep import kept
 from tests.holdings import assert_whole
-from tests.photos import photo
 from tests.processes import Process
 from tests.servers import Server
 from tests.together import CREATE, asking, at_once, saving
@@ -38,7 +38,7 @@ def test_errors_come_in_time_while_mysql_is_down_and_full_service_when_it_is_up(
     mysqld: Mysqld, process: tuple[Process, Server], end: Callable[[Mysqld], None]
 ) -> None:
     _, server = process
-    pk = server.save(photo())["pk"]
+    pk = server.save(fresh())["pk"]
     end(mysqld)
     for _ in range(3):
         assert_errors(server, every_kind(pk) * 10, UNAVAILABLE, SECONDS)
@@ -51,7 +51,7 @@ def test_errors_come_in_time_while_mysql_is_frozen_for_long_and_full_service_whe
     mysqld: Mysqld, process: tuple[Process, Server]
 ) -> None:
     _, server = process
-    pk = server.save(photo())["pk"]
+    pk = server.save(fresh())["pk"]
     mysqld.freeze()
     end = time.monotonic() + FROZEN_SECONDS
     try:
@@ -72,7 +72,7 @@ def test_what_was_answered_is_there_after_mysql_was_killed_under_load(
     acknowledged = set[int]()
     for number in range(rounds):
         with ThreadPoolExecutor(1) as apart:
-            answers = apart.submit(at_once, server, [saving(photo(seed=seed)) for seed in range(200)], 20)
+            answers = apart.submit(at_once, server, [saving(fresh()) for _ in range(200)], 20)
             time.sleep(0.3 + number / 5)
             mysqld.kill()
             mysqld.start()
@@ -93,7 +93,7 @@ def test_what_was_answered_is_there_after_all_connections_were_killed_again_and_
 ) -> None:
     _, server = process
     with ThreadPoolExecutor(1) as apart:
-        answers = apart.submit(at_once, server, [saving(photo(seed=seed)) for seed in range(600)], 20)
+        answers = apart.submit(at_once, server, [saving(fresh()) for _ in range(600)], 20)
         killed = 0
         while not answers.done():
             killed += kill_connections(server.settings.database_url)
@@ -109,7 +109,7 @@ def test_a_mysql_that_takes_no_more_connections_is_unavailable_until_it_does(
     mysql_server: str, process: tuple[Process, Server]
 ) -> None:
     _, server = process
-    pk = server.save(photo())["pk"]
+    pk = server.save(fresh())["pk"]
     ((usual,),) = mysql.statements(mysql_server, "SELECT @@max_connections")
     with stranger(mysql_server) as administrator:
         kill_connections(server.settings.database_url)
@@ -126,7 +126,7 @@ def test_a_mysql_that_takes_no_more_connections_is_unavailable_until_it_does(
 
 def test_a_mysql_that_is_read_only_is_read_and_not_written(mysql_server: str, process: tuple[Process, Server]) -> None:
     _, server = process
-    saved = server.save(photo())
+    saved = server.save(fresh())
     mysql.statements(mysql_server, "SET GLOBAL super_read_only = ON")
     try:
         listing, *changing = every_kind(saved["pk"]) * 5
@@ -140,7 +140,7 @@ def test_a_mysql_that_is_read_only_is_read_and_not_written(mysql_server: str, pr
 
 def test_locks_that_others_hold_again_and_again_cost_time_and_nothing_else(process: tuple[Process, Server]) -> None:
     _, server = process
-    asks = [saving(photo(seed=seed)) for seed in range(100)]
+    asks = [saving(fresh()) for _ in range(100)]
     asks += [asking(CREATE, title=f"Dataset {number}") for number in range(10)]
     with ThreadPoolExecutor(1) as apart:
         answers = apart.submit(at_once, server, asks, 20)

@@ -9,7 +9,6 @@ import pytest
 from tests.chaos import clients
 from tests.chaos.service import assert_errors, assert_full_service, await_ready, codes
 from tests.holdings import assert_whole
-from tests.photos import photo
 from tests.processes import Process
 from tests.servers import Server
 from tests.together import asking, at_once, saving
@@ -42,13 +41,14 @@ def _mount_small(root: Path) -> None:
 
 def test_a_full_disk_is_an_error_and_reading_goes_on_until_there_is_room(process: tuple[Process, Server]) -> None:
     _, server = process
-    image = server.save(photo())
+    content = clients.fresh()
+    image = server.save(content)
     filler = server.settings.media_root / "filler"
     filler.write_bytes(bytes(BYTES - 2**18))
     large = clients.noise(400)
-    assert_errors(server, [saving(large)] * 20, UNAVAILABLE, 5)
+    assert_errors(server, [saving(clients.noise(400 + number)) for number in range(20)], UNAVAILABLE, 5)
     assert server.data(IMAGES) == {"images": {"nodes": [{"pk": image["pk"]}]}}
-    assert server.get(image["url"]).content == photo()
+    assert server.get(image["url"]).content == content
     filler.unlink()
     assert_whole(server.settings)
     server.save(large)
@@ -65,13 +65,13 @@ def test_saves_that_together_fill_the_disk_are_each_whole_or_not_at_all(process:
 
 def test_a_disk_without_inodes_is_an_error_until_there_are_some(process: tuple[Process, Server]) -> None:
     _, server = process
-    server.save(photo())
+    server.save(clients.fresh())
     fillers = [server.settings.media_root / f"filler{number}" for number in range(INODES)]
     try:
         for filler in fillers:
             filler.touch()
     except OSError:
-        assert_errors(server, [saving(photo())] * 20, UNAVAILABLE, 5)
+        assert_errors(server, [saving(clients.fresh()) for _ in range(20)], UNAVAILABLE, 5)
     else:
         pytest.fail("the file system has more inodes than it should")
     for filler in fillers:
@@ -82,11 +82,12 @@ def test_a_disk_without_inodes_is_an_error_until_there_are_some(process: tuple[P
 
 def test_a_folder_that_is_read_only_is_read_and_not_written(process: tuple[Process, Server]) -> None:
     _, server = process
-    image = server.save(photo())
+    content = clients.fresh()
+    image = server.save(content)
     mount("-o", "remount,ro", server.settings.media_root)
-    assert_errors(server, [saving(photo())] * 20, UNAVAILABLE, 5)
+    assert_errors(server, [saving(clients.fresh()) for _ in range(20)], UNAVAILABLE, 5)
     assert server.get("/readyz").json()["failing"] == ["media"]
-    assert server.get(image["url"]).content == photo()
+    assert server.get(image["url"]).content == content
     mount("-o", "remount,rw", server.settings.media_root)
     await_ready(server)
     assert_whole(server.settings)
@@ -95,11 +96,11 @@ def test_a_folder_that_is_read_only_is_read_and_not_written(process: tuple[Proce
 
 def test_a_volume_that_is_gone_is_not_written_under(process: tuple[Process, Server]) -> None:
     _, server = process
-    server.save(photo())
+    server.save(clients.fresh())
     unmount(server.settings.media_root)
     server.settings.media_root.rmdir()
     try:
-        assert_errors(server, [saving(photo())] * 20, UNAVAILABLE, 5)
+        assert_errors(server, [saving(clients.fresh()) for _ in range(20)], UNAVAILABLE, 5)
         assert server.get("/readyz").json()["failing"] == ["media"]
         assert codes(server.result(IMAGES)) == []
     finally:
@@ -107,5 +108,5 @@ def test_a_volume_that_is_gone_is_not_written_under(process: tuple[Process, Serv
         _mount_small(server.settings.media_root)
     await_ready(server)
     # What was on the volume is gone with it; the server goes on with what it has now.
-    assert codes(at_once(server, [saving(photo())])[0]) == []
+    assert codes(at_once(server, [saving(clients.fresh())])[0]) == []
     assert codes(at_once(server, [asking(IMAGES)])[0]) == []

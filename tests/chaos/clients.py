@@ -26,6 +26,13 @@ def noise(side: int) -> bytes:
     return buffer.getvalue()
 
 
+def fresh() -> bytes:
+    """A picture that no server has: it need not keep one twice."""
+    buffer = io.BytesIO()
+    Image.frombytes("RGB", (16, 16), os.urandom(768)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 def request(server: Server, ask: Ask) -> bytes:
     """The bytes of a request after which the server closes the connection."""
     built = httpx.Request("POST", f"{server.url}/graphql", **{**ask, "headers": None})

@@ -7,9 +7,8 @@ from typing import Any
 
 import httpx
 
-from tests.chaos.clients import send
+from tests.chaos.clients import fresh, send
 from tests.holdings import assert_whole
-from tests.photos import photo
 from tests.servers import Server
 from tests.together import CREATE, REMOVE, Ask, asking, at_once, saving
 
@@ -20,7 +19,7 @@ RETURN_SECONDS = 10.0
 
 def every_kind(pk: int) -> list[Ask]:
     """A request of each kind; `pk` is an image's."""
-    return [asking(LIST), saving(photo()), asking(CREATE, title="Lunch"), asking(REMOVE, pk=pk)]
+    return [asking(LIST), saving(fresh()), asking(CREATE, title="Lunch"), asking(REMOVE, pk=pk)]
 
 
 def codes(answer: dict[str, Any]) -> list[str]:
@@ -63,8 +62,8 @@ def await_ready(server: Server) -> None:
 def assert_full_service(server: Server, *, whole: bool = True) -> None:
     """Every kind of request succeeds within 10 seconds, and more of them at once than there are connections."""
     await_ready(server)
-    pks = [server.save(photo())["pk"] for _ in range(3)]
-    asks = [asking(REMOVE, pk=pk) for pk in pks] + [asking(LIST)] * 3 + [saving(photo())] * 3
+    pks = [server.save(fresh())["pk"] for _ in range(3)]
+    asks = [asking(REMOVE, pk=pk) for pk in pks] + [asking(LIST)] * 3 + [saving(fresh())] * 3
     assert [codes(answer) for answer in at_once(server, asks)] == [[]] * len(asks)
     server.data(CREATE, {"title": f"After {time.monotonic()}"})
     if whole:

@@ -44,7 +44,7 @@ def sweep(folder: Path, url: str, operation: str, *, every: int) -> list[str]:
     environment = settings_of(url, folder / "media", "http://users.test/authenticate")
     settings = settings_for(url, folder / "media")
     with forks(folder, environment) as forked:
-        forked.ask(("save", 0), ("save", 1))
+        forked.ask(("save", 2001), ("save", 2002))
         for fatal in count(1, every):
             request = request_of(operation, fatal, settings)
             before = kept(settings)
@@ -86,7 +86,7 @@ def is_done(request: tuple[str, Any], before: Kept, after: Kept) -> bool:
 def _saved(seed: int, before: Kept, after: Kept) -> None:
     assert after.datasets == before.datasets
     assert after.images[:-1] == before.images
-    content = photo(seed=seed)
+    content = photo("PNG", seed=seed)
     (untrained_pk,) = (pk for pk, _, untrained in before.datasets if untrained)
     _, dataset_pk, _, byte_size, sha256 = after.images[-1]
     assert (dataset_pk, byte_size) == (untrained_pk, len(content))
@@ -113,7 +113,7 @@ def retry(forked: Forks, request: tuple[str, Any], *, done: bool, tag: int) -> N
     then: Mapping[str, list[tuple[str, Any]]] = {
         "save": [("seal", f"Saved {tag}")],
         "seal": [],
-        "remove": [("save", tag)],
+        "remove": [("save", 1000 + tag)],
     }
     outcome = forked.ask(request, *then[request[0]])
     first, *others = outcome.answers
