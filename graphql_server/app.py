@@ -55,7 +55,7 @@ def create_app(settings: Settings, user_transport: httpx.AsyncBaseTransport | No
     return Starlette(
         lifespan=lifespan,
         middleware=[Middleware(RequestLog), *_cors(settings)],
-        exception_handlers={HTTPException: _http_error, Exception: _bug},
+        exception_handlers={HTTPException: _http_error},
     )
 
 
@@ -76,6 +76,7 @@ async def opened(settings: Settings, user_transport: httpx.AsyncBaseTransport | 
             raise SettingsError(
                 f"MEDIA_ROOT={str(settings.media_root)!r} is no folder that can be written to"
             ) from None
+        stack.callback(store.close)
         decoder = Decoder(settings.decoders, settings.max_pixels)
         stack.callback(decoder.close)
         known = users.connect(settings, user_transport)
@@ -89,7 +90,7 @@ def media_app(root: Path, keys: tuple[str, ...]) -> Starlette:
     return Starlette(
         routes=[Mount("/", routes=media.routes(store, signed=bool(keys)))],
         middleware=[Middleware(RequestLog)],
-        exception_handlers={HTTPException: _http_error, Exception: _bug},
+        exception_handlers={HTTPException: _http_error},
     )
 
 
@@ -131,10 +132,6 @@ async def _http_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}.get(error.status_code, "BAD_REQUEST")
     return _errors(error.status_code, error.detail, code, error.headers)
-
-
-async def _bug(_request: Request, _error: Exception) -> Response:
-    return _errors(500, "Something went wrong on the server; its log has the details.", "INTERNAL_SERVER_ERROR")
 
 
 def _errors(status: int, message: str, code: str, headers: Mapping[str, str] | None = None) -> Response:

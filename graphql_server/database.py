@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
 from copy import copy
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 import structlog
 from tortoise.backends.base.client import BaseDBAsyncClient
@@ -16,6 +15,7 @@ from tortoise.backends.mysql.client import MySQLClient
 from tortoise.backends.sqlite.client import SqliteClient
 from tortoise.context import TortoiseContext
 
+from graphql_server.database_url import connection_of
 from graphql_server.engines import Engine, MySQL, Row, Session, Sqlite, roll_back
 from graphql_server.errors import DatabaseUnavailable, SettingsError
 
@@ -24,8 +24,6 @@ ATTEMPTS = 10
 # Of the time that a transaction may take, so much is kept for its end: to give up on a COMMIT that was sent
 # leaves open whether it happened.
 ENDING = 0.2
-# A lock is waited for this part of that time, so that a wait that was in vain is followed by another attempt.
-LOCK_WAIT = 0.4
 
 log = structlog.stdlib.get_logger(__name__)
 statements = logging.getLogger("graphql_server.statements")
@@ -56,7 +54,10 @@ class Transaction:
 
     async def undone(self) -> None:
         for step in reversed(self._undo):
-            await step()
+            try:
+                await step()
+            except Exception as error:  # noqa: BLE001 - what the transaction failed of must be told, and may be tried again
+                log.warning("left behind", error=str(error))
 
 
 class Database:
@@ -161,35 +162,3 @@ class Database:
             return error
         log.warning("database unavailable", error=type(error).__name__, reason=str(error))
         return DatabaseUnavailable("The database does not answer; try again.")
-
-
-def connection_of(url: str, pool: int, seconds: float) -> tuple[str, dict[str, Any]]:
-    """Tortoise's name and settings for a connection; the name is the engine's.
-
-    Tortoise remembers SQL texts by the connection's name, and the two engines write them differently.
-    """
-    parts = urlsplit(url)
-    if parts.scheme == "sqlite":
-        credentials: dict[str, Any] = {
-            "file_path": unquote(url.removeprefix("sqlite://")),
-            "synchronous": "FULL",
-            "busy_timeout": round(LOCK_WAIT * seconds * 1000),
-        }
-        return "sqlite", {"engine": "tortoise.backends.sqlite", "credentials": credentials}
-    if not parts.hostname or not parts.path.strip("/"):
-        raise SettingsError("DATABASE_URL needs a host and a database: mysql://user:password@host:3306/database")
-    lock_wait = max(1, round(LOCK_WAIT * seconds))
-    credentials = {
-        "host": parts.hostname,
-        "port": parts.port or 3306,
-        "user": unquote(parts.username or "root"),
-        "password": unquote(parts.password or ""),
-        "database": unquote(parts.path.lstrip("/")),
-        "minsize": 1,
-        "maxsize": pool,
-        "connect_timeout": min(seconds, 10.0),
-        "read_timeout": seconds,
-        "init_command": f"SET SESSION time_zone = '+00:00', innodb_lock_wait_timeout = {lock_wait}",
-        **dict(parse_qsl(parts.query)),
-    }
-    return "mysql", {"engine": "tortoise.backends.mysql", "credentials": credentials}

@@ -52,14 +52,16 @@ async def lock_untrained(database: Database, transaction: Transaction) -> int:
     return rows[0][0]
 
 
-async def seal(database: Database, title: str, idempotency_key: str | None = None) -> tuple[Row, Row]:
+async def seal(
+    database: Database, title: str, idempotency_key: str | None = None, user_pk: int | None = None
+) -> tuple[Row, Row]:
     """Title the untrained dataset, close it and open a fresh one; gives both rows, the sealed one first.
 
     Raises BadUserInput where the title cannot be one, and Conflict where another dataset has it or the key
     was sent with another title.
     """
     title = titles.checked(title)
-    once = Once.of(idempotency_key, "createDataset", title)
+    once = Once.of(idempotency_key, user_pk, "createDataset", title)
     try:
         sealed, opened = await database.transact(lambda transaction: _seal(transaction, title, once))
         rows = await rows_of(database, TABLE, [sealed, opened])

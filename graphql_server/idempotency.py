@@ -17,23 +17,29 @@ from graphql_server.models import IdempotencyKey
 
 LONGEST = 255
 KEPT = timedelta(days=7)
+AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Once:
-    """A key and a fingerprint of the request that it stands for."""
+    """The hash of a user's key and a fingerprint of the request that it stands for."""
 
     key: str
     fingerprint: str
 
     @classmethod
-    def of(cls, key: str | None, *request: object) -> "Once | None":
-        """The key of a request, if it has one; BadUserInput where it cannot be one."""
+    def of(cls, key: str | None, user_pk: int | None, *request: object) -> "Once | None":
+        """The key of a user's request, if it has one; BadUserInput where it cannot be one."""
         if key is None:
             return None
         if not 1 <= len(key) <= LONGEST or not key.isascii() or not key.isprintable():
             raise BadUserInput(f"An idempotencyKey has 1 to {LONGEST} printable ASCII characters.")
-        return cls(key, hashlib.sha256(orjson.dumps(request)).hexdigest())
+        # Hashed, as MySQL takes no notice of spaces at the end; with the user, as others may choose the same.
+        return cls(_hash(user_pk, key), _hash(*request))
+
+
+def _hash(*parts: object) -> str:
+    return hashlib.sha256(orjson.dumps(parts)).hexdigest()
 
 
 async def recall(transaction: Transaction, once: Once | None) -> list[int]:
@@ -68,5 +74,11 @@ async def remember(transaction: Transaction, once: Once | None, *pks: int) -> No
 
 
 async def forget(database: Database) -> None:
-    """Remove the keys that are older than KEPT: nobody waits that long for an answer."""
-    await database.fetch("DELETE FROM idempotency_key WHERE created_at < ?", [datetime.now(UTC) - KEPT])
+    """Remove the keys that are older than KEPT: nobody waits that long for an answer.
+
+    They are removed by key and some at a time, because MySQL locks all rows that a DELETE looks at.
+    """
+    old = f"SELECT idempotency_key FROM idempotency_key WHERE created_at < ? LIMIT {AT_ONCE}"
+    while keys := [row[0] for row in await database.fetch(old, [datetime.now(UTC) - KEPT])]:
+        marks = ", ".join("?" * len(keys))
+        await database.fetch(f"DELETE FROM idempotency_key WHERE idempotency_key IN ({marks})", keys)

@@ -80,6 +80,7 @@ class Fix:
     user_fix_degree: int
     on_duplicate: OnDuplicate = OnDuplicate.RETURN_EXISTING
     idempotency_key: str | None = None
+    user_pk: int | None = None
 
     def check(self) -> None:
         """Raise BadUserInput where a value cannot be."""
@@ -95,7 +96,7 @@ class Fix:
     def once(self, sha256: str) -> Once | None:
         """The fix's idempotency key, if it has one, with a fingerprint of all that was sent."""
         sent = replace(self, idempotency_key=None)
-        return Once.of(self.idempotency_key, "saveFix", sha256, *(str(part) for part in astuple(sent)))
+        return Once.of(self.idempotency_key, self.user_pk, "saveFix", sha256, *(str(part) for part in astuple(sent)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +126,18 @@ class Album:
         fix.check()
         staged = await self.media.stage(file, self.max_upload_bytes)
         try:
-            picture = await self.decoder.inspect(staged.path)
+            picture = await self.decoder.inspect(staged.path, staged.sha256)
             once = fix.once(staged.sha256)
             return await self.database.transact(partial(self._save, fix, staged, picture, once))
         finally:
+            await self._discard(staged)
+
+    async def _discard(self, staged: Staged) -> None:
+        try:
             await self.media.discard(staged)
+        except StorageUnavailable as error:
+            # The fix is saved, or has failed for a reason that tells more; the doctor removes what is staged.
+            log.warning("file left behind", file=staged.path.name, error=str(error))
 
     async def _save(
         self, fix: Fix, staged: Staged, picture: Picture, once: Once | None, transaction: Transaction

@@ -53,9 +53,9 @@ class ImageInfo(Model):
 
 
 class IdempotencyKey(Model):
-    """A key that a client sent along, and what its request did: the keys of rows, as a JSON list."""
+    """The hash of a key that a client sent along, and what its request did: the keys of rows, as a JSON list."""
 
-    key = fields.CharField(max_length=255, primary_key=True, source_field="idempotency_key")
+    key = fields.CharField(max_length=64, primary_key=True, source_field="idempotency_key")
     fingerprint = fields.CharField(max_length=64)
     pks = fields.CharField(max_length=64)
     created_at = fields.DatetimeField()

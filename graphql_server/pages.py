@@ -15,6 +15,8 @@ from graphql_server.engines import Row
 
 # SQLite takes 500 SELECTs in one UNION ALL, and any number of such unions.
 UNION = 400
+# No column that is looked through holds a longer text; one that is looked for goes to the database for each page.
+LONGEST_TEXT = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +37,17 @@ def among(column: str, values: Sequence[Any]) -> Condition:
 
 def equal(column: str, text: str) -> Condition:
     """A condition for a column that is a text to the letter."""
+    if len(text) > LONGEST_TEXT:
+        return NONE
     # MySQL's = takes no notice of spaces at the end.
     return Condition(f"{column} = ? AND LENGTH({column}) = LENGTH(?)", (text, text))
 
 
 def containing(column: str, part: str) -> Condition:
     """A condition for a column that contains a text, whatever its case."""
-    # SQLite's LIKE ends at a NUL and refuses patterns beyond 50,000 bytes.
+    if len(part) > LONGEST_TEXT:
+        return NONE
+    # SQLite's LIKE ends at a NUL.
     return Condition(f"INSTR(LOWER({column}), LOWER(?)) > 0", (part,))
 
 

@@ -172,6 +172,10 @@ def test_an_upload_that_comes_as_a_field_is_refused(shared: Server) -> None:
         ("multipart/form-data; boundary=x", b'--x\r\nContent-Disposition: form-data; name="operations"\r\n\r\n{"quer'),
         (f"multipart/form-data; boundary={'x' * 5_000}", b"--x"),
         ("multipart/form-data; boundary=\xe9", b"--x"),
+        (
+            "multipart/form-data; boundary=x; charset=undefined",
+            b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\nb',
+        ),
     ],
 )
 def test_a_form_that_cannot_be_read_is_400(shared: Server, kind: str, content: bytes) -> None:
@@ -234,3 +238,12 @@ def test_a_request_that_grows_too_large_is_413(tmp_path: Path) -> None:
         assert_refused(answer, 413, "PAYLOAD_TOO_LARGE")
         assert holdings(server.settings) == before
         assert server.data(QUERY) == ANSWER["data"]
+
+
+def test_a_large_body_of_a_stranger_is_not_prepared(shared: Server) -> None:
+    body = orjson.dumps({"query": "{ __typename }" + " " * 20_000})
+    for headers, codes in (({}, ["UNAUTHENTICATED"]), (shared.headers, [])):
+        answer = httpx.post(
+            f"{shared.url}/graphql", content=body, headers={**headers, "content-type": JSON}, verify=False
+        )
+        assert [error["extensions"]["code"] for error in answer.json().get("errors", [])] == codes

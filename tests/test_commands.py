@@ -122,6 +122,11 @@ def test_a_secret_that_is_wrong_is_not_repeated(
         "mysql://app:wrong-password@{place}/app",
         "mysql://nobody:apppw@{place}/app",
         "mysql://app:wrong-password@127.0.0.1:1/app",
+        # The server signs its certificate itself, which nobody vouches for.
+        "mysql://app:apppw@{place}/app?ssl=on",
+        "mysql://app:apppw@{place}/app?ssl=true",
+        "mysql://app:apppw@{place}/app?ssl_ca=/no/such/file",
+        "mysql://app:apppw@{place}/app?read_timeout=3",
         "sqlite:///no/such/folder/test.db",
         f"sqlite://{__file__}",
     ],

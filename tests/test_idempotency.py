@@ -1,6 +1,7 @@
 """What is sent again has its effect once, and a photo that is there is not saved twice."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -169,7 +170,18 @@ def test_the_doctor_forgets_keys_after_a_week_and_no_earlier(server: Server) -> 
     for key in ("old", "new"):
         server.save(photo(), idempotencyKey=key)
     url, root = server.settings.database_url, server.settings.media_root
-    ask(url, "UPDATE idempotency_key SET created_at = '2020-01-01 00:00:00' WHERE idempotency_key = 'old'")
+    ((newest,),) = ask(url, "SELECT idempotency_key FROM idempotency_key ORDER BY created_at DESC LIMIT 1")
+    ask(url, f"UPDATE idempotency_key SET created_at = '2020-01-01 00:00:00' WHERE idempotency_key <> '{newest}'")
     doctor = command("doctor", "--repair", DATABASE_URL=url, MEDIA_ROOT=str(root))
     assert doctor.returncode == 0, doctor.stderr
-    assert ask(url, "SELECT idempotency_key FROM idempotency_key") == [("new",)]
+    assert ask(url, "SELECT idempotency_key FROM idempotency_key") == [(newest,)]
+
+
+def test_keys_that_differ_by_a_space_are_two(server: Server) -> None:
+    assert server.save(photo(), idempotencyKey="k")["pk"] != server.save(photo(), idempotencyKey="k ")["pk"]
+
+
+def test_two_users_may_choose_the_same_key(server: Server) -> None:
+    server.user_server.users["another"] = {"pk": 8}
+    other = replace(server, token="another")
+    assert server.save(photo(), idempotencyKey="k")["pk"] != other.save(photo(), idempotencyKey="k")["pk"]

@@ -1,5 +1,6 @@
 """The routes /healthz (the process answers) and /readyz (so do the database and the media folder)."""
 
+import asyncio
 import os
 
 from starlette.requests import Request
@@ -8,6 +9,8 @@ from starlette.routing import Route
 
 from graphql_server.errors import DatabaseUnavailable
 from graphql_server.images import Album
+
+MEDIA_SECONDS = 2.0
 
 
 def routes(album: Album) -> list[Route]:
@@ -27,6 +30,12 @@ async def _failing(album: Album) -> list[str]:
         await album.database.fetch("SELECT 1")
     except DatabaseUnavailable:
         failing.append("database")
-    if not os.access(album.media.root, os.W_OK):
+    try:
+        # A network folder that is gone may not answer at all.
+        async with asyncio.timeout(MEDIA_SECONDS):
+            writable = await asyncio.to_thread(os.access, album.media.root, os.W_OK)
+    except TimeoutError:
+        writable = False
+    if not writable:
         failing.append("media")
     return failing

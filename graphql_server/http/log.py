@@ -6,9 +6,21 @@ from uuid import uuid4
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from graphql_server.errors import DatasetServerError
+
 PLAUSIBLE = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+BUG = {
+    "errors": [
+        {
+            "message": "Something went wrong on the server; its log has the details under the X-Request-Id.",
+            "extensions": {"code": DatasetServerError.code},
+        }
+    ]
+}
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -37,6 +49,11 @@ class RequestLog:
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 await self.app(scope, receive, answer)
+            except Exception:
+                log.exception("request failed")
+                if status:
+                    raise  # uvicorn then closes the connection in the middle of the answer
+                await JSONResponse(BUG, 500)(scope, receive, answer)
             finally:
                 # The path alone: the query string may hold a signature.
                 milliseconds = round((time.perf_counter() - began) * 1000, 1)

@@ -16,7 +16,9 @@ from starlette.requests import ClientDisconnect, Request
 from graphql_server.errors import BadRequest
 from graphql_server.schema.execution import Operation
 
-JSON_BYTES = 4 * 1024 * 1024
+JSON_BYTES = 1024 * 1024
+# What is read and prepared for somebody whom the user server has not been asked about yet.
+STRANGER_BYTES = 16 * 1024
 FORM_JSON_BYTES = 1024 * 1024
 MOST_FILES = 100
 # How long the next piece of a body is waited for.
@@ -40,7 +42,8 @@ def from_query_string(request: Request) -> Operation:
 async def from_body(request: Request, max_bytes: int, admit: Callable[[], Awaitable[object]]) -> Operation:
     """The operation of a POST request; BadRequest says what is wrong with the body.
 
-    Files are written to disk as they come, so `admit` is asked before a form is read, and raises for strangers.
+    Files are written to disk as they come, and a large document takes long to prepare, so `admit` is asked before
+    a form or more than a little JSON is read, and raises for strangers.
     The files of a form are closed with the request: `await request.close()`.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -50,8 +53,13 @@ async def from_body(request: Request, max_bytes: int, admit: Callable[[], Awaita
         return _operation(await _form(request, max_bytes))
     if kind not in ("application/json", "application/graphql-response+json"):
         raise BadRequest("Send application/json or multipart/form-data.", 415, "UNSUPPORTED_MEDIA_TYPE")
-    body = b"".join([chunk async for chunk in _counted(request, JSON_BYTES)])
-    return _operation(_json(body, "body"))
+    body, admitted = bytearray(), False
+    async for chunk in _counted(request, JSON_BYTES):
+        body += chunk
+        if len(body) > STRANGER_BYTES and not admitted:
+            await admit()
+            admitted = True
+    return _operation(_json(bytes(body), "body"))
 
 
 async def _counted(request: Request, most: int) -> AsyncGenerator[bytes, None]:
@@ -105,6 +113,8 @@ async def _form(request: Request, max_bytes: int) -> dict[str, Any]:
         raise BadRequest(f"The form cannot be read: {error.message}") from None
     except KeyError:
         raise BadRequest("The form's content type names no boundary.") from None
+    except (LookupError, UnicodeError):
+        raise BadRequest("The form's content type names a charset that is none.") from None
     except OSError as error:
         # Large files lie in the folder for temporary files until they are read.
         raise BadRequest("The upload cannot be kept at present; try again.", 503, "STORAGE_UNAVAILABLE") from error

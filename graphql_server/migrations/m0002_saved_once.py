@@ -6,10 +6,10 @@ A photo's hash stands in a column of its own beside `sha256`, because copies tha
 from graphql_server.engines import Session
 
 KEYS = (
-    "CREATE TABLE IF NOT EXISTS idempotency_key (idempotency_key VARCHAR(255) NOT NULL PRIMARY KEY, "
-    "fingerprint VARCHAR(64) NOT NULL, pks VARCHAR(64) NOT NULL, created_at DATETIME(6) NOT NULL)"
+    "CREATE TABLE IF NOT EXISTS idempotency_key (idempotency_key VARCHAR(64) NOT NULL PRIMARY KEY, "
+    "fingerprint VARCHAR(64) NOT NULL, pks VARCHAR(64) NOT NULL, created_at DATETIME(6) NOT NULL"
 )
-MYSQL_TABLE = " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin"
+MYSQL_TABLE = ", INDEX idempotency_key_created (created_at)) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin"
 PRESENT = (
     "SELECT 1 FROM information_schema.columns "
     "WHERE table_schema = DATABASE() AND table_name = 'image_info' AND column_name = 'unique_sha256'"
@@ -22,7 +22,8 @@ async def apply(session: Session, engine: str) -> None:
         await session.fetch(
             "CREATE UNIQUE INDEX image_info_unique_sha256 ON image_info (dataset_info_pk, unique_sha256)"
         )
-        await session.fetch(KEYS)
+        await session.fetch(KEYS + ")")
+        await session.fetch("CREATE INDEX idempotency_key_created ON idempotency_key (created_at)")
         return
     if not await session.fetch(PRESENT):
         await session.fetch(

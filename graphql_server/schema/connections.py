@@ -11,7 +11,7 @@ import strawberry
 
 from graphql_server.engines import Row
 from graphql_server.errors import BadUserInput
-from graphql_server.pages import Listing, Order, Position, Slice, Span
+from graphql_server.pages import LONGEST_TEXT, Listing, Order, Position, Slice, Span
 from graphql_server.schema.context import Info
 
 T = TypeVar("T")
@@ -170,6 +170,8 @@ def position_of(listing: Listing, cursor: str) -> Position:
 
 
 def _is_value(order: Order, value: object) -> bool:
+    if isinstance(value, str) and len(value) > LONGEST_TEXT:
+        return False
     return value is None or isinstance(value, order.kind)
 
 

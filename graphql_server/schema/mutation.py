@@ -9,8 +9,7 @@ from starlette.datastructures import UploadFile
 from strawberry.file_uploads import Upload
 
 from graphql_server import datasets, images
-from graphql_server.errors import DatasetServerError
-from graphql_server.images import Album, Fix
+from graphql_server.images import Fix
 from graphql_server.schema.context import Info
 from graphql_server.schema.scalars import Degree
 from graphql_server.schema.types import Dataset, Image
@@ -91,8 +90,8 @@ class Mutation:
         info: Info,
         input: Annotated[CreateDatasetInput, strawberry.argument(description="The title.")],
     ) -> CreateDatasetPayload | None:
-        database = info.context.album.database
-        sealed, opened = await datasets.seal(database, input.title, input.idempotency_key)
+        database, user = info.context.album.database, await info.context.user()
+        sealed, opened = await datasets.seal(database, input.title, input.idempotency_key, user.pk)
         info.context.loaders.forget()
         return CreateDatasetPayload(dataset=Dataset.of(sealed), untrained=Dataset.of(opened))
 
@@ -108,7 +107,7 @@ class Mutation:
     async def save_fix(
         self, info: Info, input: Annotated[SaveFixInput, strawberry.argument(description="The fix.")]
     ) -> SaveFixPayload | None:
-        payload = await _save(info.context.album, input)
+        payload = await _save(info, input)
         info.context.loaders.forget()
         return payload
 
@@ -118,13 +117,13 @@ class Mutation:
     async def save_fixes(
         self, info: Info, inputs: Annotated[list[SaveFixInput], strawberry.argument(description="The fixes.")]
     ) -> list[SaveFixPayload | None]:
-        payloads = [await _save_or_error(info.context.album, input) for input in inputs]
+        payloads = [await _save_or_error(info, input) for input in inputs]
         info.context.loaders.forget()
         # graphql-core raises an error that it finds in a list at that item's place.
         return cast("list[SaveFixPayload | None]", payloads)
 
 
-async def _save(album: Album, input: SaveFixInput) -> SaveFixPayload:
+async def _save(info: Info, input: SaveFixInput) -> SaveFixPayload:
     file = cast("UploadFile", input.file)
     name = input.original_file_name
     fix = Fix(
@@ -135,14 +134,15 @@ async def _save(album: Album, input: SaveFixInput) -> SaveFixPayload:
         user_fix_degree=input.user_fix_degree,
         on_duplicate=images.OnDuplicate[input.on_duplicate.name],
         idempotency_key=input.idempotency_key,
+        user_pk=(await info.context.user()).pk,
     )
     await file.seek(0)  # one file may be sent for several fixes
-    saved = await album.save_fix(file, fix)
+    saved = await info.context.album.save_fix(file, fix)
     return SaveFixPayload(image=Image.of(saved.row), created=saved.created)
 
 
-async def _save_or_error(album: Album, input: SaveFixInput) -> SaveFixPayload | GraphQLError:
+async def _save_or_error(info: Info, input: SaveFixInput) -> SaveFixPayload | GraphQLError:
     try:
-        return await _save(album, input)
-    except DatasetServerError as error:
+        return await _save(info, input)
+    except Exception as error:  # noqa: BLE001 - a bug in one must not hide that the others are saved; it is masked later
         return GraphQLError(str(error), original_error=error)

@@ -1,0 +1,65 @@
+"""What DATABASE_URL means to Tortoise and the drivers."""
+
+import ssl
+from typing import Any
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from graphql_server.errors import SettingsError
+
+# A lock is waited for this part of the time, so that a wait that was in vain is followed by another attempt.
+LOCK_WAIT = 0.4
+OPTIONS = ("ssl", "ssl_ca")
+
+
+def connection_of(url: str, pool: int, seconds: float) -> tuple[str, dict[str, Any]]:
+    """Tortoise's name and settings for a connection; the name is the engine's. Raises SettingsError.
+
+    Tortoise remembers SQL texts by the connection's name, and the two engines write them differently.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "sqlite":
+        credentials: dict[str, Any] = {
+            "file_path": unquote(url.removeprefix("sqlite://")),
+            "synchronous": "FULL",
+            "busy_timeout": round(LOCK_WAIT * seconds * 1000),
+        }
+        return "sqlite", {"engine": "tortoise.backends.sqlite", "credentials": credentials}
+    if not parts.hostname or not parts.path.strip("/"):
+        raise SettingsError("DATABASE_URL needs a host and a database: mysql://user:password@host:3306/database")
+    credentials = {
+        "host": parts.hostname,
+        "port": parts.port or 3306,
+        "user": unquote(parts.username or "root"),
+        "password": unquote(parts.password or ""),
+        "database": unquote(parts.path.lstrip("/")),
+        "minsize": 1,
+        "maxsize": pool,
+        "connect_timeout": min(seconds, 10.0),
+        "read_timeout": seconds,
+        "init_command": _first_command(seconds),
+        **_encryption(parts),
+    }
+    return "mysql", {"engine": "tortoise.backends.mysql", "credentials": credentials}
+
+
+def _first_command(seconds: float) -> str:
+    # Each engine reads its own comment only. A statement that nobody waits for any more must not go on running.
+    lock_wait = max(1, round(LOCK_WAIT * seconds))
+    return (
+        f"SET SESSION time_zone = '+00:00', innodb_lock_wait_timeout = {lock_wait}"
+        f" /*!80000 , max_execution_time = {round(seconds * 1000)} */ /*M! , max_statement_time = {seconds:g} */"
+    )
+
+
+def _encryption(parts: SplitResult) -> dict[str, Any]:
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    if unknown := sorted(set(options) - set(OPTIONS)):
+        raise SettingsError(f"DATABASE_URL: '{unknown[0]}' is unknown; behind ? stand ssl=on and ssl_ca=FILE")
+    if not options:
+        return {}
+    if options.get("ssl", "on") != "on":
+        raise SettingsError("DATABASE_URL: ssl=on switches TLS on; leave it out otherwise")
+    try:
+        return {"ssl": ssl.create_default_context(cafile=options.get("ssl_ca"))}
+    except OSError as error:
+        raise SettingsError(f"DATABASE_URL: ssl_ca cannot be read: {error.strerror or error}") from None
