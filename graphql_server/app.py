@@ -102,9 +102,14 @@ def _routes(settings: Settings, parts: Parts) -> list[BaseRoute]:
     return [
         graphql.route(endpoint),
         *(graphiql.routes() if settings.graphiql else []),
-        Mount("/media", routes=media.routes(parts.album.media)),
+        *(Mount(path, routes=media.routes(parts.album.media)) for path in _media_paths(settings)),
         *health.routes(parts.album),
     ]
+
+
+def _media_paths(settings: Settings) -> set[str]:
+    """Where pictures are served: at MEDIA_URL if it is a path, and always at /media, which a proxy may stand before."""
+    return {"/media", settings.media_url} if settings.media_url.startswith("/") else {"/media"}
 
 
 def _cors(settings: Settings) -> list[Middleware]:

@@ -78,6 +78,7 @@ def _migrate(_options: argparse.Namespace) -> int:
 
     logs.configure("text", "error")
     asyncio.run(migrations.run(setting("database_url", os.environ), print))
+    sys.stdout.write("The database is up to date.\n")
     return 0
 
 

@@ -98,7 +98,7 @@ class Database:
         except Exception as error:
             if self.engine.failure(error) == "bug" and not isinstance(error, sqlite3.Error):
                 raise
-            cause = error.__cause__ or error  # Tortoise's own error repeats the address.
+            cause = error.__cause__ or error.__context__ or error  # Tortoise's own error repeats the address.
             reason = cause.args[-1] if cause.args else type(cause).__name__
             raise SettingsError(f"DATABASE_URL: the database cannot be reached: {reason}") from None
 

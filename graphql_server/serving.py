@@ -6,9 +6,10 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import structlog
 import uvicorn
 from starlette.applications import Starlette
 from uvicorn.supervisors import Multiprocess
@@ -18,6 +19,8 @@ from graphql_server.app import create_app, media_app, opened
 from graphql_server.errors import SettingsError
 from graphql_server.http.protocol import Protocol
 from graphql_server.settings import Settings, setting
+
+log = structlog.stdlib.get_logger(__name__)
 
 
 def serve(environ: Mapping[str, str]) -> int:
@@ -66,8 +69,13 @@ async def _try(settings: Settings) -> None:
         pass
 
 
-def listen(app: Starlette | str, host: str, port: int, **options: Any) -> int:
-    """Run the application on a port; gives the exit status. SettingsError where the port is taken."""
+def listen(
+    app: Starlette | str, host: str, port: int, *, ready: Callable[[], None] = lambda: None, **options: Any
+) -> int:
+    """Run the application on a port; gives the exit status. SettingsError where the port is taken.
+
+    `ready` is called once the port is ours.
+    """
     config = uvicorn.Config(
         app,
         loop="uvloop",
@@ -79,6 +87,8 @@ def listen(app: Starlette | str, host: str, port: int, **options: Any) -> int:
         **options,
     )
     with _port(host, port) as listener:
+        ready()
+        log.info("listening", address=f"http://{host}:{port}", workers=config.workers)
         server = uvicorn.Server(config)
         if config.workers > 1:
             Multiprocess(config, sockets=[listener]).run()

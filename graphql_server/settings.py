@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from graphql_server.errors import SettingsError
 
 ORIGIN = re.compile(r"https?://[^/?#\s]+")  # as browsers write it: a longer one would never be met
+OUR_PATHS = ("/graphql", "/graphiql", "/healthz", "/readyz")
 KEY_LENGTH = 32  # characters; shorter signing keys can be guessed
 # Secrets that stand in public repositories, the predecessor's included, protect nothing.
 KNOWN_SECRETS = ("changeme", "secret", "admin@naver.com", "1234", "password", "0123456789abcdef")
@@ -67,9 +68,10 @@ def _address(*schemes: str) -> Callable[[str], str]:
 
 
 def _media_url(text: str) -> str:
-    if not text.startswith(("/", "http://", "https://")):
+    url = text.rstrip("/")
+    if not url.startswith(("/", "http://", "https://")) or url.startswith(OUR_PATHS):
         raise ValueError("must be a path (/media) or an address (https://media.example)")
-    return text.rstrip("/")
+    return url
 
 
 def _signing_keys(text: str) -> tuple[str, ...]:

@@ -81,8 +81,8 @@ class GraphiQL:
         return text.replace("\u00a0", " ")
 
     def stored(self) -> str:
-        """All that the page left in the browser."""
-        return self.page.evaluate("JSON.stringify([localStorage, sessionStorage, document.cookie, history.state])")
+        """All that the page left in the browser, but for the state of its own tab."""
+        return self.page.evaluate("JSON.stringify([localStorage, sessionStorage, document.cookie])")
 
     def _note_failure(self, request: Request) -> None:
         if request.failure != "net::ERR_ABORTED":  # a page that is left aborts what it was loading

@@ -8,7 +8,6 @@ import asyncio
 import hmac
 import io
 import secrets
-import sys
 from pathlib import Path
 
 import httpx
@@ -49,9 +48,14 @@ def run(folder: Path, host: str, port: int) -> int:
     transport = httpx.ASGITransport(users(token))
     asyncio.run(_prepare(settings))
     address = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"  # noqa: S104 - only compared
-    sys.stdout.write(WELCOME.format(address=address, token=token, folder=folder) + "\n")
-    sys.stdout.flush()
-    return listen(create_app(settings, transport), host, port, timeout_graceful_shutdown=settings.shutdown_seconds)
+    welcome = WELCOME.format(address=address, token=token, folder=folder)
+    return listen(
+        create_app(settings, transport),
+        host,
+        port,
+        ready=lambda: print(welcome, flush=True),  # noqa: T201 - it is written for whoever started the demo
+        timeout_graceful_shutdown=settings.shutdown_seconds,
+    )
 
 
 def settings_of(folder: Path, host: str, port: int) -> Settings:

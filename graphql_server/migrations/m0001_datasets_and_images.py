@@ -4,6 +4,7 @@ The predecessor's tables have no foreign key, no index and the character set utf
 or empty; a race may have left several rows titled "untrained" or, after a crash, none at the end.
 """
 
+from datetime import UTC, datetime
 from typing import Any
 
 from graphql_server.engines import Session
@@ -118,11 +119,14 @@ async def _open_untrained(session: Session) -> None:
     """The predecessor saved into the row with the highest key; it is the open one if it is still called so."""
     if await session.fetch("SELECT pk FROM dataset_info WHERE untrained = 1"):
         return
+    now = datetime.now(UTC)
     last = await session.fetch("SELECT pk, title FROM dataset_info ORDER BY pk DESC LIMIT 1")
     if last and last[0][1] == UNTRAINED:
         await session.fetch("UPDATE dataset_info SET untrained = 1 WHERE pk = ?", [last[0][0]])
     else:
-        await session.fetch("INSERT INTO dataset_info (title, untrained) VALUES (?, 1)", [UNTRAINED])
+        await session.fetch(
+            "INSERT INTO dataset_info (title, untrained, created_at) VALUES (?, 1, ?)", [UNTRAINED, now]
+        )
 
 
 async def _key_titles(session: Session) -> None:

@@ -23,7 +23,7 @@ IDEMPOTENCY = (
 @strawberry.enum(description="What to do with a photo that the untrained dataset has already, byte for byte.")
 class OnDuplicate(Enum):
     RETURN_EXISTING = strawberry.enum_value(
-        "RETURN_EXISTING", description="Save nothing, and give the image that is there."
+        "RETURN_EXISTING", description="Save nothing, and give the image that is there, with the degrees that it has."
     )
     REJECT = strawberry.enum_value("REJECT", description="Save nothing, and answer CONFLICT.")
     ALLOW = strawberry.enum_value("ALLOW", description="Save another copy.")
@@ -67,9 +67,9 @@ class SaveFixInput:
     model_degree: Degree = strawberry.field(description="The turn that the model asks for after EXIF is applied.")
     confidence: float = strawberry.field(description="The model's confidence, from 0 to 1.")
     user_fix_degree: Degree = strawberry.field(description="The reviewer's turn on top of the model's.")
-    on_duplicate: OnDuplicate = strawberry.field(
+    on_duplicate: OnDuplicate | None = strawberry.field(
         default=OnDuplicate.RETURN_EXISTING,
-        description="What to do if the untrained dataset has the same photo.",
+        description="What to do if the untrained dataset has the same photo; by default its image is given as it is.",
     )
     idempotency_key: str | None = strawberry.field(default=None, description=IDEMPOTENCY)
 
@@ -112,7 +112,8 @@ class Mutation:
         return payload
 
     @strawberry.mutation(
-        description="Save many photos with their fixes, in order; one that cannot be saved is null and has an error."
+        description="Save many photos with their fixes, in order. One whose file, name, confidence or key is refused "
+        "is null and has an error with its index; a degree that is none refuses the whole request, as GraphQL has it."
     )
     async def save_fixes(
         self, info: Info, inputs: Annotated[list[SaveFixInput], strawberry.argument(description="The fixes.")]
@@ -132,7 +133,7 @@ async def _save(info: Info, input: SaveFixInput) -> SaveFixPayload:
         model_degree=input.model_degree,
         confidence=input.confidence,
         user_fix_degree=input.user_fix_degree,
-        on_duplicate=images.OnDuplicate[input.on_duplicate.name],
+        on_duplicate=images.OnDuplicate[(input.on_duplicate or OnDuplicate.RETURN_EXISTING).name],
         idempotency_key=input.idempotency_key,
         user_pk=(await info.context.user()).pk,
     )
