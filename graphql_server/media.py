@@ -1,32 +1,29 @@
-"""The folder of pictures: stage, place, remove, sign, verify; the only module that opens its files."""
+"""The folder of pictures: stage, place, remove; the only module that opens its files."""
 
 import asyncio
-import base64
 import errno
 import hashlib
-import hmac
 import os
 import re
 import stat
-import time
 from collections.abc import AsyncIterator, Callable, Generator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import IOBase
 from pathlib import Path
-from typing import BinaryIO, Literal, Protocol, TypeVar
+from typing import BinaryIO, Protocol, TypeVar
 from uuid import uuid4
 
 from aiofiles.threadpool import wrap
 
+from graphql_server.addresses import Addresses
 from graphql_server.errors import BadUserInput, FileTooLarge, NotFound, StorageUnavailable
 
 PIECE_BYTES = 1024 * 1024
 THREADS = 8  # A stalled network folder then holds these eight and not every thread of the process.
 STAGING = ".staging"
 PLACE = re.compile(r"[0-9]{1,19}/[0-9a-f-]{36}\.(jpg|png|webp)")
-EXPIRES = re.compile(r"[0-9]{1,12}")
 # What open() says of a name that leads nowhere, to a link, or through something that is no folder.
 ABSENT = (errno.ENOENT, errno.ELOOP, errno.ENOTDIR)
 T = TypeVar("T")
@@ -75,10 +72,13 @@ class Media:
 
     def __init__(self, root: Path, url: str, keys: tuple[str, ...], seconds: int) -> None:
         self.root = root
-        self._url, self._seconds = url, seconds
-        # Keyed once: a copy costs a fraction of a new HMAC, and one page of images signs a thousand.
-        self._macs = [hmac.new(key.encode(), digestmod=hashlib.sha256) for key in keys]
+        addresses = Addresses(url, keys, seconds)
+        self.address, self.check = addresses.address, addresses.check
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="media")
+
+    def close(self) -> None:
+        """Let what the threads do come to its end, without waiting for it."""
+        self._threads.shutdown(wait=False)
 
     async def check_writable(self) -> None:
         """Raise StorageUnavailable unless pictures can be staged."""
@@ -147,34 +147,10 @@ class Media:
             raise NotFound("there is no such picture")
         return await _finish(self._threads, _open, self.root, dataset_pk, file_name, self._threads)
 
-    def address(self, dataset_pk: int, file_name: str, now: float | None = None) -> str:
-        """Sign an address that is valid for `seconds` at least and for twice that at most."""
-        # In steps, so that a picture keeps its address for a while and browsers need not fetch it again.
-        periods = int(time.time() if now is None else now) // self._seconds
-        path, expires = f"{dataset_pk}/{file_name}", str((periods + 2) * self._seconds)
-        return f"{self._url}/{path}?expires={expires}&signature={_sign(self._macs[0], path, expires)}"
-
-    def check(
-        self, dataset_pk: int | str, file_name: str, expires: str, signature: str, now: float | None = None
-    ) -> Literal["good", "expired", "bad"]:
-        """Verify what an address says of itself; junk of any kind is "bad"."""
-        if not EXPIRES.fullmatch(expires):
-            return "bad"
-        path, sent = f"{dataset_pk}/{file_name}", signature.encode(errors="replace")
-        if not any(hmac.compare_digest(_sign(mac, path, expires).encode(), sent) for mac in self._macs):
-            return "bad"
-        return "good" if (time.time() if now is None else now) < int(expires) else "expired"
-
 
 def is_place(dataset_pk: str, file_name: str) -> bool:
     """Tell whether a picture can be there: no other path is ever looked at."""
     return PLACE.fullmatch(f"{dataset_pk}/{file_name}") is not None
-
-
-def _sign(keyed: hmac.HMAC, path: str, expires: str) -> str:
-    mac = keyed.copy()
-    mac.update(f"{path}\n{expires}".encode(errors="replace"))
-    return base64.urlsafe_b64encode(mac.digest()).rstrip(b"=").decode()
 
 
 async def _finish(threads: Executor, call: Callable[..., T], *args: object) -> T:

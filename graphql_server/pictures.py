@@ -3,10 +3,12 @@
 import asyncio
 import re
 import warnings
+from collections import OrderedDict
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from PIL.Image import DecompressionBombError, Exif
 from PIL.ImageFile import ImageFile
@@ -20,9 +22,13 @@ ORIENTATION = 0x0112
 TURNS = {3: 180, 6: 270, 8: 90}  # EXIF orientation to degrees counter-clockwise; mirrored ones count as 0
 # Cameras write up to a dozen scans. A crafted file can hold 100,000, each of which costs a whole pass.
 MOST_SCANS = 100
+# Scans times pixels. Each takes about a nanosecond; 50 million pixels may have 20 scans, where libjpeg writes 10.
+MOST_PASSES = 1_000_000_000
+REMEMBERED = 1_000  # pictures, of some hundred bytes each
 START_OF_SCAN, END_OF_IMAGE = b"\xda", b"\xd9"
 # Within a scan ff is followed by 00 or by a restart marker; anything else starts the next segment.
 MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
+T = TypeVar("T")
 QUIET = ("ignore", None, Warning, re.compile(r"PIL\."), 0)  # as the warnings module keeps a filter
 
 
@@ -55,28 +61,83 @@ KINDS = (
 
 
 class Decoder:
-    """Decodes pictures off the event loop, some at a time."""
+    """Decodes pictures off the event loop, so many at a time that they have `max_pixels` together at most.
+
+    That bounds the memory, of which a pixel takes up to 10 bytes, and MOST_PASSES bounds the time: with the usual
+    limits no decode takes more than about 2 seconds, whatever was crafted.
+    """
 
     def __init__(self, workers: int, max_pixels: int) -> None:
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="pictures")
         self._max_pixels = max_pixels
+        self._budget = Budget(max_pixels)
+        self._known: OrderedDict[str, Picture] = OrderedDict()
 
-    async def inspect(self, path: Path) -> Picture:
-        """Decode the whole file; raises ImageUnreadable, and StorageUnavailable when it cannot be read."""
+    async def inspect(self, path: Path, sha256: str | None = None) -> Picture:
+        """Decode the whole file; raises ImageUnreadable, and StorageUnavailable when it cannot be read.
+
+        Bytes of a hash that was found good lately are not decoded again.
+        """
+        if sha256 in self._known:
+            self._known.move_to_end(sha256)
+            return self._known[sha256]
+        picture = await self._decode(path)
+        if sha256 is not None:
+            self._known[sha256] = picture
+            if len(self._known) > REMEMBERED:
+                self._known.popitem(last=False)
+        return picture
+
+    async def _decode(self, path: Path) -> Picture:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, inspect, path, self._max_pixels)
+        pixels = await loop.run_in_executor(self._threads, measure, path, self._max_pixels)
+        await self._budget.take(pixels)
+        work = loop.run_in_executor(self._threads, inspect, path, self._max_pixels)
+        # A thread decodes on when its caller is cancelled, and only then gives its pixels back.
+        work.add_done_callback(lambda _: self._budget.give(pixels))
+        return await asyncio.shield(work)
 
     def close(self) -> None:
         """Let decodes that run come to their end, without waiting for them."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
+class Budget:
+    """Pixels that may be decoded at the same time, given out in the order in which they were asked for."""
+
+    def __init__(self, pixels: int) -> None:
+        self._left = pixels
+        self._first = asyncio.Lock()  # It is fair, so that many small pictures keep no large one waiting for ever.
+        self._given = asyncio.Event()
+
+    async def take(self, pixels: int) -> None:
+        """Wait until so many, no more than the whole budget, are left."""
+        async with self._first:
+            while pixels > self._left:
+                self._given.clear()
+                await self._given.wait()
+            self._left -= pixels
+
+    def give(self, pixels: int) -> None:
+        self._left += pixels
+        self._given.set()
+
+
+def measure(path: Path, max_pixels: int) -> int:
+    """The number of pixels that a file's header tells; raises as Decoder.inspect."""
+    return _read(path, max_pixels, lambda file: _pixels(_begin(file, _kind(file)), max_pixels))
+
+
 def inspect(path: Path, max_pixels: int) -> Picture:
     """Decode the whole file in this thread; raises as Decoder.inspect."""
+    return _read(path, max_pixels, lambda file: _inspect(file, max_pixels))
+
+
+def _read(path: Path, max_pixels: int, read: Callable[[BinaryIO], T]) -> T:
     _hush()
     try:
         with path.open("rb") as file:
-            return _inspect(file, max_pixels)
+            return read(file)
     except ImageUnreadable:
         raise
     except DecompressionBombError:
@@ -89,16 +150,20 @@ def inspect(path: Path, max_pixels: int) -> Picture:
 
 
 def _inspect(file: BinaryIO, max_pixels: int) -> Picture:
+    kind = _kind(file)
+    image = _begin(file, kind)
+    _pixels(image, max_pixels)
+    width, height = image.size
+    _decode(file, kind, image)
+    return Picture(kind.content_type, kind.extension, width, height, _turn(image.info.get("exif")))
+
+
+def _kind(file: BinaryIO) -> Kind:
     head = file.read(16)
     kind = next((kind for kind in KINDS if kind.magic.match(head)), None)
     if kind is None:
         raise ImageUnreadable("the file is no JPEG, PNG or WebP picture")
-    image = _begin(file, kind)
-    width, height = image.size
-    if width * height > max_pixels:
-        raise ImageUnreadable(f"the picture is {width} x {height} pixels, more than the limit of {max_pixels}")
-    _decode(file, kind, image)
-    return Picture(kind.content_type, kind.extension, width, height, _turn(image.info.get("exif")))
+    return kind
 
 
 def _begin(file: BinaryIO, kind: Kind) -> ImageFile:
@@ -106,11 +171,19 @@ def _begin(file: BinaryIO, kind: Kind) -> ImageFile:
     return kind.reader(file)
 
 
+def _pixels(image: ImageFile, max_pixels: int) -> int:
+    width, height = image.size
+    if width * height > max_pixels:
+        raise ImageUnreadable(f"the picture is {width} x {height} pixels, more than the limit of {max_pixels}")
+    return width * height
+
+
 def _decode(file: BinaryIO, kind: Kind, image: ImageFile) -> None:
     if isinstance(image, JpegImageFile):
         file.seek(0)
-        if _scans(file.read()) > MOST_SCANS:
-            raise ImageUnreadable(f"the picture has more than {MOST_SCANS} scans")
+        most = max(1, min(MOST_SCANS, MOST_PASSES // (image.width * image.height)))
+        if _scans(file.read()) > most:
+            raise ImageUnreadable(f"the picture has more than {most} scans, too many for its size")
         # An eighth of the size takes a fraction of the memory, and still every byte has to be read.
         image.draft(None, (1, 1))
     elif isinstance(image, PngImageFile):

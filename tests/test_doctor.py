@@ -1,5 +1,6 @@
 """What `graphql-server doctor` finds, repairs and leaves alone, beside a server that runs."""
 
+import asyncio
 import hashlib
 import os
 import pty
@@ -19,6 +20,7 @@ from uuid import uuid4
 import pytest
 
 from graphql_server.cli import main
+from graphql_server.engines import MySQLSession, SqliteSession
 from tests import mysql
 from tests.photos import photo
 from tests.servers import Server
@@ -278,9 +280,48 @@ def test_a_stray_is_found_when_it_is_old_and_removed_by_repair(
     assert doctor("--grace", "10").wrong["every file has its image"] == 3
     outcome = doctor("--repair")
     assert (outcome.status, outcome.wrong["every file has its image"]) == (0, 2)
-    assert "2 repaired" in outcome.text
+    assert "2 removed" in outcome.text
     assert [path.exists() for path in (kept, old, gone, young)] == [True, False, False, True]
     assert doctor().wrong == HOLDS
+
+
+@pytest.mark.parametrize("ends", ["well", "in vain"])
+def test_a_save_that_is_long_at_its_commit_keeps_its_file(
+    server: Server,
+    doctor: Doctor,
+    media_root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    engine: str,
+    ends: str,
+) -> None:
+    session = MySQLSession if engine == "mysql" else SqliteSession
+    commit, began = session.commit, threading.Event()
+    first = threading.Lock()
+
+    async def slow(self: Any) -> None:
+        if first.acquire(blocking=False):
+            began.set()
+            await asyncio.sleep(2)
+            if ends == "in vain":
+                raise OSError
+        await commit(self)
+
+    monkeypatch.setattr(session, "commit", slow)
+    stray = lay(media_root / "77" / f"{uuid4()}.jpg")
+    answers: list[dict[str, Any]] = []
+    saving = threading.Thread(target=lambda: answers.append(server.upload(photo())))
+    saving.start()
+    assert began.wait(10)
+    outcome = doctor("--repair", "--grace", "0")
+    saving.join()
+    assert outcome.status == 0
+    assert not stray.exists()
+    assert ("errors" in answers[0]) == (ends == "in vain")
+    if ends == "well":
+        assert place(media_root, answers[0]["data"]["saveFix"]["image"]).exists()
+        assert outcome.wrong["every file has its image"] == 1
+    assert doctor("--repair", "--grace", "0").status == 0
+    assert doctor("--grace", "0").wrong == HOLDS
 
 
 def test_what_was_staged_is_left_alone_while_it_is_young_and_removed_later(doctor: Doctor, media_root: Path) -> None:

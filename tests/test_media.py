@@ -7,6 +7,7 @@ import json
 import os
 import resource
 import socket
+import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -666,3 +667,20 @@ async def test_the_plain_server_needs_no_signature_and_has_browsers_ask_again(me
         again = await web.get(f"/media/7/{file_name}", headers={"if-none-match": answer.headers["etag"]})
     assert (answer.status_code, answer.content, again.status_code) == (200, WHOLE, 304)
     assert answer.headers["cache-control"] == "private, no-cache"
+
+
+async def test_a_folder_that_is_closed_finishes_what_it_does_and_leaves_no_thread(media: Media) -> None:
+    def threads() -> int:
+        return sum(thread.name.startswith("media") for thread in threading.enumerate())
+
+    before = threads()
+    staging = asyncio.create_task(media.check_writable())
+    await asyncio.sleep(0)
+    assert threads() == before + 1
+    media.close()
+    await staging
+    for _ in range(100):
+        if threads() == before:
+            break
+        await asyncio.sleep(0.02)
+    assert threads() == before

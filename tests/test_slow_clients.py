@@ -9,15 +9,17 @@ import time
 from collections.abc import Callable, Generator
 from pathlib import Path
 
+import orjson
 import pytest
 
 from graphql_server import migrations
 from tests.nginx import fronting
 from tests.processes import Process, server_of, settings_of, started, users_listening
-from tests.servers import KEY, Server
+from tests.servers import KEY, TOKEN, Server
 
 IDLE = 1000
 SLOW = 25  # seconds: more than nginx and the server wait for headers (10) and the next piece of a body (20)
+ANSWER = b'{"data":{"untrained":{"title":"untrained"}}'
 HEAD = b"POST /graphql HTTP/1.1\r\nhost: here\r\ncontent-type: application/json\r\n"
 
 
@@ -80,6 +82,108 @@ def test_slow_headers_and_slow_bodies_are_cut_by_nginx_and_by_the_server_itself(
             time.sleep(0.2)
     assert {name: seconds for name, seconds in took.items() if seconds > SLOW - 2} == {}
     assert all(took[who, "headers"] < 14 for who in ("nginx", "server")), took
+
+
+def request(padding: int = 0) -> bytes:
+    body = orjson.dumps({"query": "{ untrained { title } }", "variables": {"padding": "x" * padding}})
+    return HEAD + f"authorization: Bearer {TOKEN}\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
+
+
+def until_answered(connection: socket.socket) -> bytes:
+    received = b""
+    while ANSWER not in received:
+        piece = connection.recv(65536)
+        assert piece, received
+        received += piece
+    return received
+
+
+def until_closed(connection: socket.socket) -> bytes:
+    received = b""
+    with contextlib.suppress(ConnectionError):
+        while piece := connection.recv(65536):
+            received += piece
+    return received
+
+
+@pytest.mark.parametrize("drip", [b"", b"\r\n"])
+def test_a_client_that_sends_empty_lines_after_an_answer_is_cut(served: tuple[Process, Server], drip: bytes) -> None:
+    process, _ = served
+    with socket.create_connection(("127.0.0.1", process.port), 5) as connection:
+        connection.sendall(request())
+        until_answered(connection)
+        connection.sendall(b"\r\n")
+        began = time.monotonic()
+        connection.settimeout(1)
+        received = b""
+        while time.monotonic() - began < SLOW:
+            with contextlib.suppress(TimeoutError):
+                received = connection.recv(65536)
+                break
+            connection.sendall(drip)
+        assert 8 < time.monotonic() - began < 13
+        assert received.startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_large_body_is_not_counted_as_the_head_that_follows_it(served: tuple[Process, Server]) -> None:
+    process, _ = served
+    follower = b"GET /healthz HTTP/1.1\r\nho"
+    with socket.create_connection(("127.0.0.1", process.port), 5) as connection:
+        connection.sendall(request(40_000) + follower)
+        assert until_answered(connection).startswith(b"HTTP/1.1 200 ")
+        connection.sendall(b"st: here\r\nconnection: close\r\n\r\n")
+        received = until_closed(connection)
+        assert received.startswith(b"HTTP/1.1 200 ")
+        assert received.count(b"HTTP/1.1") == 1
+        assert b"connection: close" in received
+
+
+REFUSED = {
+    "no HTTP": b"RUBBISH\r\n\r\n",
+    "a head of too many headers": b"GET /healthz HTTP/1.1\r\n" + b"a: b\r\n" * 101 + b"\r\n",
+    "a head that is too large": b"GET /healthz HTTP/1.1\r\na: " + b"b" * 40_000 + b"\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+@pytest.mark.parametrize("requests", [1, 3])
+def test_a_refusal_never_takes_the_place_of_the_answers_to_what_came_before(
+    served: tuple[Process, Server], kind: str, requests: int
+) -> None:
+    process, _ = served
+    for _ in range(5):
+        with socket.create_connection(("127.0.0.1", process.port), 5) as connection:
+            connection.sendall(request() * requests + REFUSED[kind])
+            received = until_closed(connection)
+        assert received.count(b"HTTP/1.1 200 ") == received.count(ANSWER) == requests
+        assert received.count(b"HTTP/1.1 ") == requests
+
+
+def test_a_head_without_an_end_is_refused_after_the_answer_to_what_came_before(
+    served: tuple[Process, Server],
+) -> None:
+    process, _ = served
+    with socket.create_connection(("127.0.0.1", process.port), 5) as connection:
+        with contextlib.suppress(ConnectionError):
+            connection.sendall(request() + b"GET / HTTP/1.1\r\na: ")
+            for _ in range(20):
+                connection.sendall(b"b" * 4096)
+        received = until_closed(connection)
+    assert received.startswith(b"HTTP/1.1 200 ")
+    assert received.count(ANSWER) == 1
+
+
+def test_a_body_that_is_broken_is_refused_at_once(served: tuple[Process, Server]) -> None:
+    process, _ = served
+    began = time.monotonic()
+    with socket.create_connection(("127.0.0.1", process.port), 5) as connection:
+        connection.sendall(HEAD + b"transfer-encoding: chunked\r\n\r\n")
+        time.sleep(0.2)
+        connection.sendall(b"no length\r\n")
+        received = until_closed(connection)
+    assert received.startswith(b"HTTP/1.1 400 ")
+    assert received.count(b"HTTP/1.1 ") == 1
+    assert time.monotonic() - began < 5
 
 
 def open_files(process: Process) -> int:

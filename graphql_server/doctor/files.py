@@ -4,16 +4,20 @@ import asyncio
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from graphql_server.database import Again, Database, Transaction
 from graphql_server.doctor.report import Check, Examination
 from graphql_server.errors import SettingsError
 from graphql_server.media import STAGING, is_place
+from graphql_server.models import DatasetInfo
 
 BATCH = 500
-# A save that has placed its file, or a removal that has taken its row, comes to its end in this time.
+TOGETHER = 20  # Nothing is saved while so many are removed.
+# A removal that has taken its row takes its file in this time, and most saves that have placed a file end in it.
 PAUSE_SECONDS = 0.5
 # So many strays may be removed although no image has a file here, which is what a wrong folder looks like.
 FEW = 10
@@ -41,7 +45,7 @@ async def examine(examination: Examination, before: float) -> None:
     while batch := await asyncio.to_thread(lambda: list(islice(entries, BATCH))):
         _count(examination, batch)
         old = [entry for entry in batch if entry.kind != "other" and entry.modified < before]
-        suspects = _unexplained(old, await _homes(examination, old))
+        suspects = _unexplained(old, await _homes(examination.database, old))
         if suspects:
             await _look_again(examination, suspects, repair=repair)
 
@@ -107,14 +111,14 @@ async def _removable(examination: Examination) -> bool:
     return False
 
 
-async def _homes(examination: Examination, entries: Iterable[Entry]) -> dict[str, set[str]]:
+async def _homes(database: Database | Transaction, entries: Iterable[Entry]) -> dict[str, set[str]]:
     """The datasets, as names of folders, that have images with the pictures' names."""
     names = [entry.name for entry in entries if entry.kind == "picture"]
     homes: dict[str, set[str]] = {}
     if names:
         marks = ", ".join("?" * len(names))
         sql = f"SELECT uuid_file_name, dataset_info_pk FROM image_info WHERE uuid_file_name IN ({marks})"  # noqa: S608 - nothing but question marks is put in
-        for name, dataset_pk in await examination.database.fetch(sql, names):
+        for name, dataset_pk in await database.fetch(sql, names):
             homes.setdefault(name, set()).add(str(dataset_pk))
     return homes
 
@@ -128,19 +132,41 @@ async def _look_again(examination: Examination, suspects: Sequence[Entry], *, re
     root = examination.media.root
     await asyncio.sleep(PAUSE_SECONDS)
     present = await asyncio.to_thread(lambda: [entry for entry in suspects if os.path.lexists(root / entry.path)])
-    homes = await _homes(examination, present)
+    homes = await _homes(examination.database, present)
+    strays: list[Entry] = []
     for entry in _unexplained(present, homes):
         check = _check(examination, entry)
         if entry.name in homes:
             # The only copy of an image's file, in the wrong folder, is worth more than a tidy folder.
             home = " or ".join(sorted(homes[entry.name]))
             check.fail(f"{entry.path} belongs to dataset {home}: move it there, or remove it by hand")
-            continue
-        reason = await asyncio.to_thread(_remove, root / entry.path) if repair else None
-        check.fail(f"{entry.path} {reason}" if reason else entry.path, repaired=repair and reason is None)
+        elif repair:
+            strays.append(entry)
+        else:
+            check.fail(entry.path)
+    while strays:
+        await _repair(examination, strays[:TOGETHER])
+        del strays[:TOGETHER]
 
 
-def _remove(path: Path) -> str | None:
+async def _repair(examination: Examination, strays: Sequence[Entry]) -> None:
+    root = examination.media.root
+    for entry, reason in await examination.database.transact(partial(_remove, root, strays)):
+        example = f"{entry.path} {reason}" if reason else entry.path
+        _check(examination, entry).fail(example, repaired=reason is None)
+
+
+async def _remove(root: Path, strays: Sequence[Entry], transaction: Transaction) -> list[tuple[Entry, str | None]]:
+    """Remove those that still have no row; gives them with the reason where that cannot be done."""
+    # A save shares this lock from before it places its file until its row is there for others to see.
+    if not await DatasetInfo.filter(untrained=True).using_db(transaction.client).select_for_update().first():
+        raise Again  # it was sealed while the lock was waited for
+    homes = await _homes(transaction, strays)
+    left = [entry for entry in strays if entry.name not in homes]
+    return [(entry, await asyncio.to_thread(_unlink, root / entry.path)) for entry in left]
+
+
+def _unlink(path: Path) -> str | None:
     """Remove a file; gives the reason where that cannot be done."""
     try:
         path.unlink(missing_ok=True)

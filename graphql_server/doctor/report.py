@@ -19,6 +19,7 @@ class Check:
 
     name: str
     advice: str
+    mended: str = "repaired"
     examined: int = 0
     wrong: int = 0
     repaired: int = 0
@@ -32,11 +33,11 @@ class Check:
         self.wrong += 1
         self.repaired += repaired
         if len(self.examples) < EXAMPLES:
-            self.examples.append(f"{example} (repaired)" if repaired else example)
+            self.examples.append(f"{example} ({self.mended})" if repaired else example)
 
     @property
     def cells(self) -> tuple[str, str, str, str]:
-        done = [f"{self.repaired:,} repaired"] if self.repaired else []
+        done = [f"{self.repaired:,} {self.mended}"] if self.repaired else []
         left = [] if self.holds else [self.advice]
         return self.name, f"{self.examined:,}", f"{self.wrong:,}", "; ".join(done + left) or "-"
 
@@ -59,8 +60,12 @@ class Report:
     contents: Check = field(
         default_factory=lambda: Check("every file is as it was saved", "restore the file from a backup")
     )
-    strays: Check = field(default_factory=lambda: Check("every file has its image", "--repair removes strays"))
-    staged: Check = field(default_factory=lambda: Check("nothing staged is left behind", "--repair removes it"))
+    strays: Check = field(
+        default_factory=lambda: Check("every file has its image", "--repair removes strays", "removed")
+    )
+    staged: Check = field(
+        default_factory=lambda: Check("nothing staged is left behind", "--repair removes it", "removed")
+    )
     unmeasured: int = 0
     measured: int = 0
     undecodable: int = 0

@@ -15,7 +15,7 @@ class Protocol(HttpToolsProtocol):
     """One connection. uvicorn itself would keep headers of any length, and wait for them for ever."""
 
     _refusal = 400, "BAD_REQUEST", "This is no HTTP request."
-    _in_head = False
+    _in_head = _began_now = False
     _head = 0
     _deadline: asyncio.TimerHandle | None = None
 
@@ -28,15 +28,23 @@ class Protocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        self._began_now = False
         super().data_received(data)
-        if self._in_head and not self.transport.is_closing():
+        if self.transport.is_closing():
+            return
+        if not self._in_head:
+            # uvicorn has stopped its own clock at these data, although they may be no request.
+            if not self._deadline and not self._answering:
+                self._await_head()
+        # What a head begins in may hold the body before it as well.
+        elif not self._began_now:
             self._head += len(data)
             if self._head > HEAD_BYTES:
                 self._refuse(431, "HEADERS_TOO_LARGE", f"The headers are larger than {HEAD_BYTES} bytes.")
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._in_head, self._head = True, 0
+        self._in_head, self._began_now, self._head = True, True, 0
         self._await_head()
 
     def on_headers_complete(self) -> None:
@@ -63,14 +71,25 @@ class Protocol(HttpToolsProtocol):
             self._deadline = None
 
     def _late(self) -> None:
-        answering: Any = self.cycle
-        if answering and not answering.response_complete:
+        if self._answering:
             # The head of a pipelined request is not read on before the answer to the one before it.
             self._await_head()
         else:
             self._refuse(408, "REQUEST_TIMEOUT", f"No whole request came within {HEAD_SECONDS:g} seconds.")
 
+    @property
+    def _answering(self) -> Any:
+        """The last request, where its answer is not complete."""
+        cycle: Any = self.cycle
+        return None if cycle is None or cycle.response_complete else cycle
+
     def _refuse(self, status: int, code: str, message: str) -> None:
+        """Answer and close; where an earlier request waits for its answer, only close, after that."""
+        answering = self._answering
+        if answering and (self.pipeline or answering.response_started or not answering.more_body):
+            answering.keep_alive = False
+            self.flow.pause_reading()
+            return
         body = orjson.dumps({"errors": [{"message": message, "extensions": {"code": code}}]})
         head = f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
         self.transport.write(STATUS_LINE[status] + head.encode() + body)
