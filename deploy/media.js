@@ -9,7 +9,7 @@ const EXPIRES = /^[0-9]{1,12}$/;
 function serve(r) {
     if (r.method !== 'GET' && r.method !== 'HEAD') {
         r.headersOut.Allow = 'GET, HEAD';
-        return refuse(r, 405, 'METHOD_NOT_ALLOWED', 'pictures are for GET and HEAD');
+        return refuse(r, 405, 'METHOD_NOT_ALLOWED', 'Pictures are for GET and HEAD.');
     }
     const picture = PICTURE.exec(r.uri);
     // For njs $ also stands before a line end.
@@ -17,11 +17,11 @@ function serve(r) {
         return gone(r);
     }
     if (!isSigned(picture[1], r.args.expires, r.args.signature)) {
-        return refuse(r, 403, 'FORBIDDEN', 'this address is not signed by this server');
+        return refuse(r, 403, 'FORBIDDEN', 'This address is not signed by this server.');
     }
     const seconds = Number(r.args.expires) - Math.floor(Date.now() / 1000);
     if (seconds <= 0) {
-        return refuse(r, 410, 'URL_EXPIRED', 'this address has expired; ask for a new one');
+        return refuse(r, 410, 'URL_EXPIRED', 'This address has expired; ask for a new one.');
     }
     r.variables.media_cache = `private, max-age=${seconds}, immutable`;
     r.internalRedirect(`/media/.verified/${picture[1]}`);
@@ -29,7 +29,7 @@ function serve(r) {
 
 function gone(r) {
     r.variables.media_cache = 'no-store';
-    refuse(r, 404, 'NOT_FOUND', 'there is no such picture');
+    refuse(r, 404, 'NOT_FOUND', 'There is no such picture.');
 }
 
 function refuse(r, status, code, message) {

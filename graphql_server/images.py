@@ -1,7 +1,6 @@
 """Images: a reviewer's fix is saved with its file, or neither; a removed image takes its file along."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum
@@ -18,7 +17,7 @@ from graphql_server.errors import BadUserInput, Conflict, NotFound, StorageUnava
 from graphql_server.idempotency import Once, recall, remember
 from graphql_server.media import Media, Readable, Staged
 from graphql_server.models import ImageInfo
-from graphql_server.pages import Condition, Order, Table, among, containing, equal
+from graphql_server.pages import Order, Table
 from graphql_server.pictures import Decoder, Picture
 
 LONGEST_NAME = 255
@@ -222,46 +221,3 @@ async def _remove(pk: int, transaction: Transaction) -> Row:
     if image is None or not await images.delete():
         raise NotFound(f"There is no image {pk}.")
     return _row(image)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filter:
-    """What a list of images is narrowed by; None asks for nothing. `created_before` is exclusive."""
-
-    exif_degree: Sequence[int] | None = None
-    model_degree: Sequence[int] | None = None
-    user_fix_degree: Sequence[int] | None = None
-    model_was_wrong: bool | None = None
-    confidence_from: float | None = None
-    confidence_to: float | None = None
-    original_file_name: str | None = None
-    original_file_name_contains: str | None = None
-    created_from: datetime | None = None
-    created_before: datetime | None = None
-
-    def conditions(self) -> tuple[Condition, ...]:
-        compared: dict[str, object] = {
-            "confidence >= ?": _finite(self.confidence_from),
-            "confidence <= ?": _finite(self.confidence_to),
-            "created_at >= ?": self.created_from,
-            "created_at < ?": self.created_before,
-        }
-        found = [Condition(sql, (value,)) for sql, value in compared.items() if value is not None]
-        for column in ("exif_degree", "model_degree", "user_fix_degree"):
-            degrees: Sequence[int] | None = getattr(self, column)
-            if degrees is not None:
-                found.append(among(column, sorted(set(degrees))))
-        if self.original_file_name is not None:
-            found.append(equal("original_file_name", self.original_file_name))
-        if self.original_file_name_contains is not None:
-            found.append(containing("original_file_name", self.original_file_name_contains))
-        if self.model_was_wrong is not None:
-            found.append(Condition(f"user_fix_degree {'NOT IN' if self.model_was_wrong else 'IN'} (0, 360)"))
-        return tuple(found)
-
-
-def _finite(confidence: float | None) -> float | None:
-    # 1e999 is a Float to GraphQL, and infinity to Python.
-    if confidence is not None and not math.isfinite(confidence):
-        raise BadUserInput("A confidence is a finite number.")
-    return confidence

@@ -62,7 +62,7 @@ class Opened:
             size = min(PIECE_BYTES, end - start)
             piece = await _finish(self.threads, os.pread, self.file.fileno(), size, start)
             if not piece:
-                raise StorageUnavailable("the picture has become shorter")
+                raise StorageUnavailable("The picture has become shorter.")
             start += len(piece)
             yield piece
 
@@ -106,11 +106,11 @@ class Media:
             while piece := await source.read(PIECE_BYTES):
                 size += len(piece)
                 if size > max_bytes:
-                    raise FileTooLarge(f"the file is larger than {max_bytes} bytes")
+                    raise FileTooLarge(f"The file is larger than {max_bytes} bytes.")
                 await _finish(self._threads, digest.update, piece)
                 await file.write(piece)
             if not size:
-                raise BadUserInput("the file is empty")
+                raise BadUserInput("The file is empty.")
             await file.flush()
             await _finish(self._threads, os.fsync, file.fileno())
         finally:
@@ -144,7 +144,7 @@ class Media:
         Raises NotFound, for names that no picture can have as well, and StorageUnavailable.
         """
         if not is_place(dataset_pk, file_name):
-            raise NotFound("there is no such picture")
+            raise NotFound("There is no such picture.")
         return await _finish(self._threads, _open, self.root, dataset_pk, file_name, self._threads)
 
 
@@ -174,7 +174,7 @@ def _storage() -> Generator[None]:
     except FileExistsError:
         raise  # No two pictures have one name; this is a bug and no failure of the disk.
     except OSError as error:
-        raise StorageUnavailable("the folder of pictures cannot be used at present") from error
+        raise StorageUnavailable("The folder of pictures cannot be used at present.") from error
 
 
 @contextmanager
@@ -228,12 +228,12 @@ def _open(root: Path, dataset_pk: str, file_name: str, threads: Executor) -> Ope
                 descriptor = os.open(file_name, flags, dir_fd=folder)
         except OSError as error:
             if error.errno in ABSENT:
-                raise NotFound("there is no such picture") from None
+                raise NotFound("There is no such picture.") from None
             raise
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
-        raise NotFound("there is no such picture")
+        raise NotFound("There is no such picture.")
     head = os.pread(descriptor, 16, 0)
     etag = f'"{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}"'
     return Opened(head, status.st_size, status.st_mtime, etag, os.fdopen(descriptor, "rb"), threads)

@@ -141,12 +141,12 @@ def _read(path: Path, max_pixels: int, read: Callable[[BinaryIO], T]) -> T:
     except ImageUnreadable:
         raise
     except DecompressionBombError:
-        raise ImageUnreadable(f"the picture has more pixels than the limit of {max_pixels}") from None
+        raise ImageUnreadable(f"The picture has more pixels than the limit of {max_pixels}.") from None
     except Exception as error:
         # Pillow raises a dozen kinds of error on junk, none of them its own. Only the disk's have a number.
         if isinstance(error, OSError) and error.errno:
-            raise StorageUnavailable("the picture cannot be read at present") from error
-        raise ImageUnreadable("the picture is damaged or incomplete") from error
+            raise StorageUnavailable("The picture cannot be read at present.") from error
+        raise ImageUnreadable("The picture is damaged or incomplete.") from error
 
 
 def _inspect(file: BinaryIO, max_pixels: int) -> Picture:
@@ -162,7 +162,7 @@ def _kind(file: BinaryIO) -> Kind:
     head = file.read(16)
     kind = next((kind for kind in KINDS if kind.magic.match(head)), None)
     if kind is None:
-        raise ImageUnreadable("the file is no JPEG, PNG or WebP picture")
+        raise ImageUnreadable("The file is no JPEG, PNG or WebP picture.")
     return kind
 
 
@@ -174,7 +174,7 @@ def _begin(file: BinaryIO, kind: Kind) -> ImageFile:
 def _pixels(image: ImageFile, max_pixels: int) -> int:
     width, height = image.size
     if width * height > max_pixels:
-        raise ImageUnreadable(f"the picture is {width} x {height} pixels, more than the limit of {max_pixels}")
+        raise ImageUnreadable(f"The picture is {width} x {height} pixels, more than the limit of {max_pixels}.")
     return width * height
 
 
@@ -183,7 +183,7 @@ def _decode(file: BinaryIO, kind: Kind, image: ImageFile) -> None:
         file.seek(0)
         most = max(1, min(MOST_SCANS, MOST_PASSES // (image.width * image.height)))
         if _scans(file.read()) > most:
-            raise ImageUnreadable(f"the picture has more than {most} scans, too many for its size")
+            raise ImageUnreadable(f"The picture has more than {most} scans, too many for its size.")
         # An eighth of the size takes a fraction of the memory, and still every byte has to be read.
         image.draft(None, (1, 1))
     elif isinstance(image, PngImageFile):

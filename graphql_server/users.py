@@ -46,7 +46,6 @@ class UserServer(Protocol):
 
     async def ask(self, token: str) -> User | None:
         """Whom the token belongs to, or None when it is refused; raises UserServerUnavailable."""
-        ...
 
     async def aclose(self) -> None: ...
 
@@ -71,7 +70,7 @@ class Users:
         if user is None and not self._refused.get(key):
             user = await self._share(key, token)
         if user is None:
-            raise Unauthenticated("the user server refuses this token")
+            raise Unauthenticated("The user server refuses this token.")
         return user
 
     async def _share(self, key: bytes, token: str) -> User | None:
@@ -95,7 +94,7 @@ class Users:
             async with asyncio.timeout(self._seconds), self._slots:
                 user = await self._server.ask(token)
         except TimeoutError as error:
-            late = f"the user server gave no answer within {self._seconds:g} seconds"
+            late = f"The user server gave no answer within {self._seconds:g} seconds."
             raise UserServerUnavailable(late) from error
         if user is None:
             self._refused.put(key, value=True, since=asked)
@@ -155,13 +154,13 @@ class HttpUserServer:
             async with self._client.stream("POST", self._url, headers=headers) as response:
                 body = await _body(response)
         except httpx.HTTPError as error:
-            raise UserServerUnavailable("the user server cannot be reached") from error
+            raise UserServerUnavailable("The user server cannot be reached.") from error
         if response.status_code in REFUSED:
             return None
         if not response.is_success:
-            raise UserServerUnavailable(f"the user server answered with status {response.status_code}")
+            raise UserServerUnavailable(f"The user server answered with status {response.status_code}.")
         if body is None:
-            raise UserServerUnavailable(f"the user server's answer is longer than {ANSWER_BYTES} bytes")
+            raise UserServerUnavailable(f"The user server's answer is longer than {ANSWER_BYTES} bytes.")
         return _user(body)
 
     async def aclose(self) -> None:
@@ -223,9 +222,9 @@ class GrpcUserServer:
         except self._grpc.RpcError as error:
             if error.code() is self._grpc.StatusCode.UNAUTHENTICATED:
                 return None
-            raise UserServerUnavailable(f"the user server answered {error.code().name}") from error
+            raise UserServerUnavailable(f"The user server answered {error.code().name}.") from error
         except self._grpc.aio.BaseError as error:
-            raise UserServerUnavailable("the user server cannot be reached") from error
+            raise UserServerUnavailable("The user server cannot be reached.") from error
         return User()
 
     async def aclose(self) -> None:
@@ -235,8 +234,7 @@ class GrpcUserServer:
 
 def connect(settings: Settings, transport: httpx.AsyncBaseTransport | None = None) -> Users:
     """Make ready to ask settings.user_server_url, by `transport` if given; raises SettingsError."""
-    url = settings.user_server_url
-    seconds = settings.user_server_seconds
+    url, seconds = settings.user_server_url, settings.user_server_seconds
     target = url.removeprefix("grpc://")
     server = HttpUserServer(url, transport) if target == url else GrpcUserServer(target, seconds)
     return Users(server, seconds, settings.auth_cache_seconds)
@@ -245,7 +243,7 @@ def connect(settings: Settings, transport: httpx.AsyncBaseTransport | None = Non
 def plausible(token: str | None) -> str:
     """Give the token back when it can be one; raises Unauthenticated, without asking, when it cannot."""
     if not token:
-        raise Unauthenticated("no token was sent: Authorization: Bearer …")
+        raise Unauthenticated("Send a token in the header Authorization: Bearer …")
     if len(token) > TOKEN_LENGTH or not all("!" <= character <= "~" for character in token):
-        raise Unauthenticated("this cannot be a token")
+        raise Unauthenticated("This cannot be a token.")
     return token

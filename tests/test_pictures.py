@@ -178,7 +178,7 @@ async def test_damage_of_any_kind_gives_a_picture_or_a_clear_refusal(inspect: In
             said = str(await inspect(bytes(damaged)))
         except ImageUnreadable as error:
             said = str(error)
-        assert re.match(r"the picture |the file is no |Picture\(", said)
+        assert re.match(r"The picture |The file is no |Picture\(", said)
         assert " at 0x" not in said
 
 

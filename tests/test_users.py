@@ -577,7 +577,7 @@ def test_the_predecessors_user_server_is_asked_over_grpc(story: dict[str, str]) 
 
 @pytest.mark.parametrize("status", STATUSES)
 def test_any_other_grpc_status_is_unavailable_and_its_details_stay_here(story: dict[str, str], status: str) -> None:
-    assert story[status] == f"UserServerUnavailable('the user server answered {status}')"
+    assert story[status] == f"UserServerUnavailable('The user server answered {status}.')"
 
 
 def test_a_grpc_server_that_hangs_is_unavailable_in_time(story: dict[str, str]) -> None:
@@ -586,7 +586,7 @@ def test_a_grpc_server_that_hangs_is_unavailable_in_time(story: dict[str, str]) 
 
 
 def test_a_grpc_server_that_was_away_is_found_again(story: dict[str, str]) -> None:
-    assert story["nowhere"] == story["away"] == "UserServerUnavailable('the user server answered UNAVAILABLE')"
+    assert story["nowhere"] == story["away"] == "UserServerUnavailable('The user server answered UNAVAILABLE.')"
     assert story["back"] == repr(User())
 
 

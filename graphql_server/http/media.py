@@ -65,19 +65,19 @@ class Pictures:
             return _error(
                 HTTPStatus.METHOD_NOT_ALLOWED,
                 "METHOD_NOT_ALLOWED",
-                "pictures are for GET and HEAD",
+                "Pictures are for GET and HEAD.",
                 allow=", ".join(METHODS),
             )
         if not is_place(dataset_pk, file_name):
-            return _error(HTTPStatus.NOT_FOUND, NotFound.code, "there is no such picture")
+            return _error(HTTPStatus.NOT_FOUND, NotFound.code, "There is no such picture.")
         if not self._signed:
             return None
         sent = request.query_params
         verdict = self._media.check(dataset_pk, file_name, sent.get("expires", ""), sent.get("signature", ""))
         if verdict == "bad":
-            return _error(HTTPStatus.FORBIDDEN, "FORBIDDEN", "this address is not signed by this server")
+            return _error(HTTPStatus.FORBIDDEN, "FORBIDDEN", "This address is not signed by this server.")
         if verdict == "expired":
-            return _error(HTTPStatus.GONE, "URL_EXPIRED", "this address has expired; ask for a new one")
+            return _error(HTTPStatus.GONE, "URL_EXPIRED", "This address has expired; ask for a new one.")
         return None
 
     def _headers(self, request: Request, picture: Opened, file_name: str) -> dict[str, str]:

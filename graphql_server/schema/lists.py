@@ -6,7 +6,7 @@ from typing import Annotated
 
 import strawberry
 
-from graphql_server import datasets, images
+from graphql_server import datasets, filters, images
 from graphql_server.errors import BadUserInput
 from graphql_server.pages import Listing, Order
 from graphql_server.schema.scalars import Degree
@@ -129,7 +129,7 @@ def image_listing(filter: ImageFilter | None, order_by: ImageOrder | None) -> Li
     confidence = filter.confidence or ConfidenceRange()
     name = filter.original_file_name or TextFilter()
     created = filter.created_at or DateTimeRange()
-    narrowed = images.Filter(
+    narrowed = filters.ImageFilter(
         exif_degree=filter.exif_degree,
         model_degree=filter.model_degree,
         user_fix_degree=filter.user_fix_degree,
