@@ -94,8 +94,13 @@ class Decoder:
         await self._budget.take(pixels)
         work = loop.run_in_executor(self._threads, inspect, path, self._max_pixels)
         # A thread decodes on when its caller is cancelled, and only then gives its pixels back.
-        work.add_done_callback(lambda _: self._budget.give(pixels))
+        work.add_done_callback(lambda done: self._give_back(pixels, done))
         return await asyncio.shield(work)
+
+    def _give_back(self, pixels: int, done: "asyncio.Future[Picture]") -> None:
+        self._budget.give(pixels)
+        if not done.cancelled():
+            done.exception()  # when the caller is gone, asyncio would report it as never retrieved
 
     def close(self) -> None:
         """Let decodes that run come to their end, without waiting for them."""

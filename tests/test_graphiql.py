@@ -150,6 +150,7 @@ def test_the_token_goes_from_the_address_into_the_headers_outlives_a_reload_and_
     assert "ListDatasets" in page.stored()
     page.page.reload()
     page.page.wait_for_selector(".graphiql-query-editor .view-line")
+    page.write("{ untrained { title } }", "")
     assert page.run()["data"]["untrained"]["title"] == "untrained"
     assert demo.token not in page.stored()
 

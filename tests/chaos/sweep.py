@@ -131,5 +131,5 @@ def tidy(forked: Forks, settings: Settings) -> None:
     assert outcome.status == 0, outcome.text
     assert kept(settings).strays == set()
     for stray in strays:
-        assert f"{stray} (repaired)" in outcome.text
-    assert outcome.text.count("(repaired)") == len(strays), outcome.text
+        assert f"{stray} (removed)" in outcome.text
+    assert outcome.text.count("(removed)") == len(strays), outcome.text
