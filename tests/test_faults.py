@@ -156,6 +156,7 @@ def test_a_deadlock_that_the_server_loses_is_tried_again(relayed: tuple[Server, 
         with stranger(server.settings.database_url) as other:
             other.run(f"INSERT INTO dataset_info (title, title_key) VALUES {rows}, ('Lunch', 'lunch')")
             sealed = apart.submit(server.result, CREATE, {"title": "Lunch"})
+            await_that(lambda: any("UPDATE `dataset_info`" in text for text in sent))
             time.sleep(0.2)
             other.run("SELECT pk FROM dataset_info WHERE untrained = 1 FOR UPDATE")
         assert codes(sealed.result()) == []

@@ -13,7 +13,8 @@ from graphql_server.engines import Session
 from graphql_server.errors import SettingsError
 from graphql_server.migrations import m0001_datasets_and_images, m0002_saved_once
 
-LOCK = "dataset-server.migrate"
+# A lock of the whole MySQL server, named for the database; a name has 64 characters at most.
+LOCK = "CONCAT('dataset-server.', MD5(DATABASE()))"
 LOCK_SECONDS = 600
 LONGEST_STATEMENT = 24 * 3600.0
 
@@ -84,10 +85,10 @@ async def _locked(database: Database) -> AsyncGenerator[Session]:
                 raise
             await session.commit()
             return
-        ((taken,),) = await session.fetch("SELECT GET_LOCK(?, ?)", [LOCK, LOCK_SECONDS])
+        ((taken,),) = await session.fetch(f"SELECT GET_LOCK({LOCK}, ?)", [LOCK_SECONDS])
         if taken != 1:
             raise SettingsError(f"Another process has been migrating this database for {LOCK_SECONDS} seconds")
         try:
             yield session
         finally:
-            await session.fetch("SELECT RELEASE_LOCK(?)", [LOCK])
+            await session.fetch(f"SELECT RELEASE_LOCK({LOCK})")
