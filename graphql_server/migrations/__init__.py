@@ -14,7 +14,7 @@ from graphql_server.errors import SettingsError
 from graphql_server.migrations import m0001_datasets_and_images, m0002_saved_once
 
 # A lock of the whole MySQL server, named for the database; a name has 64 characters at most.
-LOCK = "CONCAT('dataset-server.', MD5(DATABASE()))"
+LOCK = "CONCAT('dataset-server.', LEFT(SHA2(DATABASE(), 256), 32))"
 LOCK_SECONDS = 600
 LONGEST_STATEMENT = 24 * 3600.0
 
