@@ -1,6 +1,6 @@
 """Puts the server together: routes, middleware, and what is opened at the start and closed at the end."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -136,8 +136,5 @@ def _cors(settings: Settings) -> list[Middleware]:
 async def _http_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}.get(error.status_code, "BAD_REQUEST")
-    return _errors(error.status_code, error.detail, code, error.headers)
-
-
-def _errors(status: int, message: str, code: str, headers: Mapping[str, str] | None = None) -> Response:
-    return JSONResponse({"errors": [{"message": message, "extensions": {"code": code}}]}, status, headers)
+    body = {"errors": [{"message": error.detail, "extensions": {"code": code}}]}
+    return JSONResponse(body, error.status_code, error.headers)
