@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute, Mount
 
 from graphql_server import migrations, users
 from graphql_server.database import Database
-from graphql_server.errors import SettingsError, StorageUnavailable
+from graphql_server.errors import SettingsError, StorageUnavailable, error_body
 from graphql_server.http import graphiql, graphql, health, media, requests
 from graphql_server.http.log import RequestLog
 from graphql_server.images import Album
@@ -136,5 +136,4 @@ def _cors(settings: Settings) -> list[Middleware]:
 async def _http_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}.get(error.status_code, "BAD_REQUEST")
-    body = {"errors": [{"message": error.detail, "extensions": {"code": code}}]}
-    return JSONResponse(body, error.status_code, error.headers)
+    return JSONResponse(error_body(error.detail, code), error.status_code, error.headers)

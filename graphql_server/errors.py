@@ -22,6 +22,11 @@ The message of each is written for whoever reads it: it names no path, no SQL an
 """
 
 
+def error_body(message: str, code: str) -> dict[str, list[dict[str, object]]]:
+    """What an answer holds that tells of one error outside GraphQL, in the shape of those inside it."""
+    return {"errors": [{"message": message, "extensions": {"code": code}}]}
+
+
 class DatasetServerError(Exception):
     """The root of the family; `code` is what clients find in `extensions.code`."""
 

@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 import uvicorn
 from starlette.applications import Starlette
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from graphql_server import logs
@@ -91,12 +92,28 @@ def listen(
         log.info("listening", address=f"http://{host}:{port}", workers=config.workers)
         server = uvicorn.Server(config)
         if config.workers > 1:
-            Multiprocess(config, sockets=[listener]).run()
-            return 0
+            return Workers(config, sockets=[listener]).serve()
         # When it has stopped, uvicorn sends itself the signal again, which would be its end and no exit.
         signal.signal(signal.SIGTERM, _exit)
         server.run(sockets=[listener])
     return 0 if server.started else 1
+
+
+class Workers(Multiprocess):
+    """uvicorn's supervisor, which itself tells of a death in passing, and ends well where no worker could start."""
+
+    def serve(self) -> int:
+        """Keep the workers running until SIGTERM; gives the exit status."""
+        self.run()
+        return 1 if any(worker.exitcode == STARTUP_FAILURE for worker in self.processes) else 0
+
+    def keep_subprocess_alive(self) -> None:
+        before = list(self.processes)
+        super().keep_subprocess_alive()
+        for worker in before:
+            if worker not in self.processes:
+                # A negative status is the signal that ended it; -9 is often the kernel's, for want of memory.
+                log.error("worker died and was replaced", pid=worker.pid, status=worker.exitcode)
 
 
 def _exit(_signal: int, _frame: object) -> None:

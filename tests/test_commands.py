@@ -4,7 +4,9 @@ import asyncio
 import dataclasses
 import json
 import logging
+import os
 import re
+import signal
 import socket
 import time
 from collections.abc import Generator
@@ -20,10 +22,11 @@ from graphql import build_schema
 from graphql_server import cli, migrations
 from graphql_server.media import Media
 from graphql_server.settings import Settings
+from tests import mysql
 from tests.holdings import assert_whole, files_in
 from tests.photos import photo
-from tests.processes import Process, command, server_of, settings_of, started, users_listening
-from tests.servers import KEY, SAVE_FIX, TOKEN, settings_for
+from tests.processes import Process, command, free_port, server_of, settings_of, started, users_listening
+from tests.servers import KEY, SAVE_FIX, TOKEN, Server, settings_for
 
 FIELDS = [field.name for field in dataclasses.fields(Settings)]
 NO_NUMBER = ["-1", "many", "1e9999", "²", "20MB"]  # what no setting that is a number takes
@@ -315,6 +318,40 @@ def test_the_demo_starts_on_an_empty_folder_and_keeps_its_data_at_the_second_sta
     assert 0 in fixes
     assert len(fixes) > 1
     assert tokens[0] != tokens[1]
+
+
+def test_a_second_demo_in_one_folder_is_one_line_that_says_what_to_do(
+    demo: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = demo.settings.media_root.parent
+    result = run(monkeypatch, capsys, "demo", "--folder", str(folder), PORT=str(free_port()))
+    assert_one_line(result, str(folder), "--folder")
+    assert demo.data("{ untrained { title } }") == {"untrained": {"title": "untrained"}}
+
+
+def test_a_worker_that_dies_is_an_error_in_the_log_and_where_none_can_start_the_status_is_1(
+    new_mysql: str, tmp_path: Path
+) -> None:
+    asyncio.run(migrations.run(new_mysql, lambda name: None))
+    with (
+        users_listening() as users,
+        started(tmp_path, "serve", WORKERS="2", **settings_of(new_mysql, tmp_path / "media", users)) as process,
+    ):
+        worker = await_line(process, "Started server process")["event"].strip("]").rpartition("[")[2]
+        mysql.statements(new_mysql, "RENAME TABLE schema_migration TO hidden")
+        os.kill(int(worker), signal.SIGKILL)
+        assert process.popen.wait(30) == 1
+        died = await_line(process, "worker died and was replaced")
+    assert (died["level"], died["pid"], died["status"]) == ("error", int(worker), -signal.SIGKILL)
+
+
+def await_line(process: Process, event: str) -> dict[str, Any]:
+    for _ in range(600):
+        for line in process.log():
+            if line["event"].startswith(event):
+                return line
+        time.sleep(0.05)
+    raise AssertionError(f"no line says {event!r}")
 
 
 def test_media_serves_the_folder_alone_signed_or_plain(environ: dict[str, str], tmp_path: Path) -> None:

@@ -5,10 +5,14 @@ and the user server's client as any other.
 """
 
 import asyncio
+import fcntl
 import hmac
 import io
 import secrets
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 import httpx
 from starlette.applications import Starlette
@@ -42,17 +46,23 @@ The data is kept in {folder}; the token is new at every start. Ctrl-C stops the 
 
 def run(folder: Path, host: str, port: int) -> int:
     """Serve the demo until it is stopped; what was saved at earlier starts is still there."""
-    token = secrets.token_urlsafe(24)
     settings = settings_of(folder, host, port)
     logs.configure(settings.log_format, settings.log_level)
+    with _alone(folder):
+        return _serve(settings, folder)
+
+
+def _serve(settings: Settings, folder: Path) -> int:
+    token = secrets.token_urlsafe(24)
     transport = httpx.ASGITransport(users(token))
     asyncio.run(_prepare(settings))
-    address = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"  # noqa: S104 - only compared
+    host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host  # noqa: S104 - only compared
+    address = f"http://{host}:{settings.port}"
     welcome = WELCOME.format(address=address, token=token, folder=folder)
     return listen(
         create_app(settings, transport),
-        host,
-        port,
+        settings.host,
+        settings.port,
         ready=lambda: print(welcome, flush=True),  # noqa: T201 - it is written for whoever started the demo
         timeout_graceful_shutdown=settings.shutdown_seconds,
     )
@@ -76,6 +86,24 @@ def settings_of(folder: Path, host: str, port: int) -> Settings:
         introspection=True,
         log_format="text",
     )
+
+
+@contextmanager
+def _alone(folder: Path) -> Generator[None]:
+    """Keep a second demo out of the folder: SQLite serves one process."""
+    with _lock_in(folder) as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SettingsError(f"A demo runs in {str(folder)!r} already; choose another --folder") from None
+        yield
+
+
+def _lock_in(folder: Path) -> TextIO:
+    try:
+        return (folder / "demo.lock").open("w")
+    except OSError as error:
+        raise SettingsError(f"Cannot write in the folder {str(folder)!r}: {error.strerror}") from None
 
 
 async def _prepare(settings: Settings) -> None:

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from graphql_server.errors import BadRequest, Unauthenticated, UserServerUnavailable
+from graphql_server.errors import BadRequest, Unauthenticated, UserServerUnavailable, error_body
 from graphql_server.http import requests
 from graphql_server.images import Album
 from graphql_server.schema.context import Context
@@ -112,8 +112,8 @@ def wants_page(request: Request) -> bool:
 
 
 def refusal(error: BadRequest, kind: str) -> Response:
-    body = {"errors": [{"message": str(error), "extensions": error.extensions}]}
     headers = {"allow": "GET, POST"} if error.status == 405 else {}
     if error.status in (408, 413):
         headers["connection"] = "close"  # the rest of the body is not waited for
-    return Response(orjson.dumps(body), error.status, headers, media_type=f"{kind}; charset=utf-8")
+    body = orjson.dumps(error_body(str(error), error.code))
+    return Response(body, error.status, headers, media_type=f"{kind}; charset=utf-8")

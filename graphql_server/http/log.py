@@ -9,18 +9,11 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from graphql_server.errors import DatasetServerError
+from graphql_server.errors import DatasetServerError, error_body
 
 PLAUSIBLE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
-BUG = {
-    "errors": [
-        {
-            "message": "Something went wrong on the server; its log has the details under the X-Request-Id.",
-            "extensions": {"code": DatasetServerError.code},
-        }
-    ]
-}
+BUG = "Something went wrong on the server; its log has the details under the X-Request-Id."
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -53,7 +46,7 @@ class RequestLog:
                 log.exception("request failed")
                 if status:
                     raise  # uvicorn then closes the connection in the middle of the answer
-                await JSONResponse(BUG, 500)(scope, receive, answer)
+                await JSONResponse(error_body(BUG, DatasetServerError.code), 500)(scope, receive, answer)
             finally:
                 # The path alone: the query string may hold a signature.
                 milliseconds = round((time.perf_counter() - began) * 1000, 1)

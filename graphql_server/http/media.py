@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from graphql_server.errors import NotFound, StorageUnavailable
+from graphql_server.errors import NotFound, StorageUnavailable, error_body
 from graphql_server.media import Media, Opened, is_place
 
 METHODS = ("GET", "HEAD")
@@ -144,5 +144,4 @@ def _part(whole: range, first: str, last: str) -> range | None:
 
 
 def _error(status: HTTPStatus, code: str, message: str, **headers: str) -> Response:
-    body = {"errors": [{"message": message, "extensions": {"code": code}}]}
-    return JSONResponse(body, status.value, HEADERS | {"cache-control": "no-store"} | headers)
+    return JSONResponse(error_body(message, code), status.value, HEADERS | {"cache-control": "no-store"} | headers)

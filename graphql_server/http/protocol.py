@@ -6,6 +6,8 @@ from typing import Any
 import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from graphql_server.errors import error_body
+
 HEAD_BYTES = 32 * 1024
 HEADERS = 100
 HEAD_SECONDS = 10.0
@@ -90,7 +92,7 @@ class Protocol(HttpToolsProtocol):
             answering.keep_alive = False
             self.flow.pause_reading()
             return
-        body = orjson.dumps({"errors": [{"message": message, "extensions": {"code": code}}]})
+        body = orjson.dumps(error_body(message, code))
         head = f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
         self.transport.write(STATUS_LINE[status] + head.encode() + body)
         self.transport.close()
