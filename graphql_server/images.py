@@ -21,6 +21,8 @@ from graphql_server.pages import Order, Table
 from graphql_server.pictures import Decoder, Picture
 
 LONGEST_NAME = 255
+# GraphQL gives a key as an Int; the user server may have larger ones, and these are not kept.
+LARGEST_USER_PK = 2**31 - 1
 COLUMNS = (
     "pk",
     "dataset_info_pk",
@@ -36,6 +38,7 @@ COLUMNS = (
     "byte_size",
     "sha256",
     "created_at",
+    "user_pk",
 )
 TABLE = Table(
     name="image_info",
@@ -69,7 +72,7 @@ class OnDuplicate(Enum):
 class Fix:
     """A reviewer's answer; degrees are counter-clockwise, confidence is from 0 to 1.
 
-    Without an `exif_degree` the one is taken that the file asks for.
+    Without an `exif_degree` the one is taken that the file asks for. `user_pk` is who saves it, where that is known.
     """
 
     original_file_name: str
@@ -185,6 +188,7 @@ async def _insert(
             sha256=staged.sha256,
             unique_sha256=None if fix.on_duplicate is OnDuplicate.ALLOW else staged.sha256,
             created_at=datetime.now(UTC),
+            user_pk=fix.user_pk if abs(fix.user_pk or 0) <= LARGEST_USER_PK else None,
         )
     except IntegrityError:
         raise Again from None  # the same photo was saved meanwhile

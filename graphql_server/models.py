@@ -27,7 +27,8 @@ class DatasetInfo(Model):
 class ImageInfo(Model):
     """A stored file with its degrees; what the predecessor did not record of its rows is NULL.
 
-    `unique_sha256` is unique within a dataset; it is NULL for a copy that was asked for.
+    `unique_sha256` is unique within a dataset; it is NULL for a copy that was asked for. `user_pk` is a key of the
+    user server, which alone knows its users.
     """
 
     id = fields.IntField(primary_key=True, source_field="pk")
@@ -47,6 +48,7 @@ class ImageInfo(Model):
     sha256 = fields.CharField(max_length=64, null=True)
     unique_sha256 = fields.CharField(max_length=64, null=True)
     created_at = fields.DatetimeField(null=True)
+    user_pk = fields.IntField(null=True)
 
     class Meta(Model.Meta):
         table = "image_info"

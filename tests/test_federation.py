@@ -70,8 +70,10 @@ def test_a_gateway_reads_the_schema(library: Library) -> None:
     directives = directives_of(sdl)
     assert directives["Dataset"] == [("key", "id"), ("key", "pk")]
     assert directives["Image"] == [("key", "id"), ("key", "pk")]
+    assert directives["User"] == [("key", "pk")]
+    assert 'type User @key(fields: "pk", resolvable: false) {' in sdl
     assert directives["PageInfo"] == [("shareable",)]
-    assert [name for name, found in directives.items() if found] == ["Dataset", "Image", "PageInfo"]
+    assert [name for name, found in directives.items() if found] == ["Dataset", "Image", "PageInfo", "User"]
     assert 'url: "https://specs.apollo.dev/federation/v2.' in sdl
 
 
@@ -205,6 +207,12 @@ def test_one_variable_serves_two_aliases(library: Library) -> None:
     pk = library.datasets[1]
     found = library.server.data(query, {"r": [by_pk("Dataset", pk)]})
     assert found == {"a": [{"pk": pk}], "b": [{"pk": pk, "title": "title 0"}]}
+
+
+def test_users_are_left_to_the_subgraph_that_knows_them(library: Library) -> None:
+    result = library.server.result(KEYS, {"r": [by_pk("User", 7)]})
+    assert result["data"] == {"_entities": [None]}
+    assert [error["extensions"]["code"] for error in result["errors"]] == ["BAD_USER_INPUT"]
 
 
 def test_representations_may_stand_in_the_document(library: Library) -> None:

@@ -24,7 +24,7 @@ from tests.together import CREATE
 DATASETS = "{ datasets { nodes { pk title isUntrained createdAt sealedAt images { nodes { pk } } } } }"
 IMAGES = """{ images { nodes {
   pk dataset { pk } originalFileName uuidFileName exifDegree modelDegree confidence userFixDegree
-  url contentType width height byteSize sha256 createdAt
+  url contentType width height byteSize sha256 createdAt savedBy { pk }
 } } }"""
 DATASET_ROWS = "SELECT pk, title FROM dataset_info ORDER BY pk"
 IMAGE_ROWS = """
@@ -221,8 +221,8 @@ def test_the_rows_and_files_of_the_predecessor_are_served(
             assert (image["originalFileName"], image["uuidFileName"]) == (original or "", stored)
             names = ("exifDegree", "modelDegree", "confidence", "userFixDegree")
             assert [image[name] for name in names] == numbers
-            unknown = ("contentType", "width", "height", "byteSize", "sha256", "createdAt")
-            assert [image[name] for name in unknown] == [None] * 6
+            unknown = ("contentType", "width", "height", "byteSize", "sha256", "createdAt", "savedBy")
+            assert [image[name] for name in unknown] == [None] * 7
         assert served(server, images) == files
     assert files_in(media_root) == files
 

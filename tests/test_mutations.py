@@ -7,12 +7,14 @@ import pytest
 
 from tests.holdings import ask, assert_whole, files_in, holdings
 from tests.photos import photo
-from tests.servers import SAVE_FIX, Server
+from tests.rows import IMAGE as IMAGE_ROW
+from tests.rows import put_images
+from tests.servers import SAVE_FIX, TOKEN, Server
 from tests.shared import sharing
 from tests.together import CREATE, REMOVE, asking, at_once
 
 IMAGE = """{ id pk originalFileName uuidFileName exifDegree modelDegree confidence userFixDegree uprightDegree
-  contentType width height byteSize sha256 createdAt dataset { pk } }"""
+  contentType width height byteSize sha256 createdAt savedBy { pk } dataset { pk } }"""
 DATASET = "{ id pk title isUntrained createdAt sealedAt images { totalCount nodes { pk } } }"
 INT_MAX = 2**31 - 1
 
@@ -51,6 +53,30 @@ def test_create_dataset_names_the_untrained_and_opens_a_fresh_one(server: Server
     }
     assert data["untrained"]["title"] == "untrained"
     assert data["untrained"]["images"]["totalCount"] == 0
+
+
+def test_an_image_tells_who_saved_it_by_the_user_servers_word(server: Server) -> None:
+    whole = {"anna": {"pk": 12}, "ben": {"pk": 2**31 - 1}, "carl": {"pk": 0}}
+    nobody = {"dora": {"email": "do@ra.com"}, "emil": {"pk": 2**31}, "fay": {"pk": "13"}, "guy": {"pk": 2**63}}
+    server.user_server.users.update(whole | nobody)
+    for seed, token in enumerate([*whole, *nobody]):
+        server.token = token
+        server.save(photo(seed=seed))
+    # A row that an older version, or the predecessor, has written.
+    untrained = server.data("{ untrained { pk } }")["untrained"]["pk"]
+    put_images(server, untrained, [IMAGE_ROW])
+    images = server.data("{ images { nodes { savedBy { pk } } } }")["images"]["nodes"]
+    assert [image["savedBy"] for image in images] == [*whole.values(), *[None] * (len(nobody) + 1)]
+
+
+def test_an_image_that_is_given_back_was_saved_by_the_first(server: Server) -> None:
+    server.user_server.users["anna"] = {"pk": 12}
+    content, query = photo(), SAVE_FIX.replace("image {", "image { savedBy { pk }")
+    for token, created in (("anna", 1), (TOKEN, 1)):
+        server.token = token
+        image = server.upload(content, query=query)["data"]["saveFix"]["image"]
+        assert image["savedBy"] == {"pk": 12}
+        assert server.data("{ images { totalCount } }") == {"images": {"totalCount": created}}
 
 
 def test_naming_a_dataset_moves_no_file_and_the_next_save_goes_into_the_fresh_one(server: Server) -> None:

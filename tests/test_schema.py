@@ -132,6 +132,7 @@ def test_the_predecessors_columns_are_fields_of_the_same_name(reader: Reader) ->
         "byteSize",
         "sha256",
         "createdAt",
+        "savedBy",
     }
     assert columns | added == fields["Image"]
 

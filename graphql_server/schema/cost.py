@@ -22,7 +22,7 @@ from graphql_server.schema.connections import LARGEST_PAGE, PAGE
 from graphql_server.schema.limits import Limits, check, fragments_of
 
 PAGED = ("datasets", "images")
-SINGLE = ("dataset", "image", "untrained", "node")
+SINGLE = ("dataset", "image", "untrained", "node", "savedBy")
 # What one item of a list costs. A fix is decoded and written, which takes as long as reading a hundred objects.
 PRICES = {"ids": 1, "representations": 1, "inputs": 100}
 

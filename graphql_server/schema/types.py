@@ -5,6 +5,8 @@ import binascii
 from datetime import datetime
 
 import strawberry
+from strawberry.federation.schema_directives import Key
+from strawberry.federation.types import FieldSet
 
 from graphql_server.engines import Row
 from graphql_server.errors import BadUserInput, NotFound
@@ -84,6 +86,14 @@ class Dataset(Node):
 
 
 @strawberry.federation.type(
+    keys=[Key(fields=FieldSet("pk"), resolvable=False)],
+    description="Somebody whom the user server knows; a gateway asks the subgraph of users for more.",
+)
+class User:
+    pk: int = strawberry.field(description="The key that the user server gave.")
+
+
+@strawberry.federation.type(
     keys=["id", "pk"],
     description="A stored photo with the model's and the reviewer's turns, all counter-clockwise.",
 )
@@ -110,6 +120,7 @@ class Image(Node):
     created_at: datetime | None = strawberry.field(
         description="When it was saved; null where the predecessor did not record it."
     )
+    user_pk: strawberry.Private[int | None]
 
     @strawberry.field(
         description="The turn after EXIF that sets the photo upright: (modelDegree + userFixDegree) mod 360."
@@ -122,6 +133,10 @@ class Image(Node):
     @strawberry.field(description="Where the file is to be had for a while; the address is signed.")
     def url(self, info: Info) -> str:
         return info.context.album.media.address(self.dataset_pk, self.uuid_file_name)
+
+    @strawberry.field(description="Who saved it; null where the user server did not say, and for older images.")
+    def saved_by(self) -> User | None:
+        return None if self.user_pk is None else User(pk=self.user_pk)
 
     @strawberry.field(description="The dataset that the image is in.")
     async def dataset(self, info: Info) -> Dataset:
@@ -136,7 +151,7 @@ class Image(Node):
     @classmethod
     def of(cls, row: Row) -> "Image":
         pk, dataset_pk, original_file_name, uuid_file_name, exif, model, confidence, user_fix, *rest = row
-        content_type, width, height, byte_size, sha256, created_at = rest
+        content_type, width, height, byte_size, sha256, created_at, user_pk = rest
         return cls(
             pk=pk,
             dataset_pk=dataset_pk,
@@ -152,4 +167,5 @@ class Image(Node):
             byte_size=byte_size,
             sha256=sha256,
             created_at=moment(created_at),
+            user_pk=user_pk,
         )
