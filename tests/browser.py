@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
 # It runs as root in a container, and makes no request of its own.
@@ -60,9 +60,13 @@ class GraphiQL:
     def write(self, query: str, variables: str) -> None:
         """Write an operation into a new tab."""
         self.page.get_by_role("button", name="New tab").click()
+        self.page.wait_for_selector(".graphiql-tab-active .graphiql-tab-button[title='<untitled>']")
         for editor, text in ((".graphiql-query-editor", query), (".graphiql-editor-tool", variables)):
-            self.page.locator(f"{editor} .monaco-editor:visible").first.click()
+            lines = self.page.locator(f"{editor} .monaco-editor:visible").first.locator(".view-lines")
+            expect(lines).to_have_text("")  # what is written before the new tab is shown would go to the old one
+            lines.click()
             self.page.keyboard.insert_text(text)
+            expect(lines).to_contain_text(text.splitlines()[0] if text else "")
 
     def press_run(self) -> None:
         self.page.get_by_role("button", name="Execute query").click()

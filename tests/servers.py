@@ -126,13 +126,22 @@ def settings_for(database_url: str, media_root: Path, **others: Any) -> Settings
 
 
 class _Uvicorn(uvicorn.Server):
-    """uvicorn's server, but it looks ten times as often whether it shall stop: there are a thousand tests."""
+    """uvicorn's server, but it stops as soon as it can and not at the next tenth of a second: there are 1,500 tests."""
 
     async def main_loop(self) -> None:
         ticks = 0
         while not await self.on_tick(ticks):
             ticks += 1
             await asyncio.sleep(0.01)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for listener in [*self.servers, *(sockets or [])]:
+            listener.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        while self.server_state.connections or self.server_state.tasks:  # noqa: ASYNC110 - uvicorn tells nobody
+            await asyncio.sleep(0.001)
+        await self.lifespan.shutdown()
 
 
 @contextmanager

@@ -321,7 +321,8 @@ def test_a_user_server_that_is_out_of_order_lets_nobody_in_and_holds_up_nothing_
             asks = [{**asking(LIST), "headers": {"authorization": f"Bearer {number}"}} for number in range(150)]
             asks += [asking(LIST)] * 50
             assert_errors(server, asks, "USER_SERVER_UNAVAILABLE", 1.0)
-            assert told.asked <= 151
+            # Whoever asks while a question is open shares its answer; one that fails at once is not open for long.
+            assert told.asked <= (151 if say in (users.hang, users.drip) else len(asks))
             assert told.most_pending <= 100
             assert server.get("/readyz").status_code == 200
             told.say = users.accept

@@ -1,21 +1,31 @@
 import type { Fetcher, FetcherOpts, FetcherParams } from "@graphiql/toolkit";
-import { type ExecutionResult, type GraphQLSchema, type OperationDefinitionNode, getOperationAST, parse } from "graphql";
+import {
+  type ExecutionResult,
+  type GraphQLSchema,
+  type IntrospectionQuery,
+  type OperationDefinitionNode,
+  buildClientSchema,
+  getOperationAST,
+  parse,
+} from "graphql";
 import { type Request, multipart, uploadPaths } from "./uploads";
 
-type Endpoint = { fetcher: Fetcher; learnSchema: (schema: GraphQLSchema) => void };
-
 /** Sends operations to `path`; the files are asked for anew at each, and join where the schema wants an Upload. */
-export function createEndpoint(path: string, files: () => readonly File[]): Endpoint {
-  let schema: GraphQLSchema | undefined;
+export function createFetcher(path: string, files: () => readonly File[]): Fetcher {
+  // A promise, because somebody who is quick runs an upload before GraphiQL has asked for the schema to the end.
+  let learned: Promise<GraphQLSchema | undefined> = Promise.resolve(undefined);
 
   async function fetcher(params: FetcherParams, options?: FetcherOpts): Promise<ExecutionResult> {
     const operation = operationIn(params);
     const request: Request = { query: params.query, variables: params.variables ?? {} };
     const operationName = operation?.name?.value ?? params.operationName;
     if (operationName) request.operationName = operationName;
+    const schema = operationName === "IntrospectionQuery" ? undefined : await learned;
     const paths = schema && operation ? uploadPaths(schema, operation, request.variables) : [];
     if (paths.length === 0) {
-      return send(JSON.stringify(request), { ...options?.headers, "Content-Type": "application/json" });
+      const answer = send(JSON.stringify(request), { ...options?.headers, "Content-Type": "application/json" });
+      if (operationName === "IntrospectionQuery") learned = answer.then(schemaIn).catch(() => undefined);
+      return answer;
     }
     const chosen = files();
     if (chosen.length !== paths.length) return failure(mismatch(paths, chosen.length));
@@ -33,7 +43,11 @@ export function createEndpoint(path: string, files: () => readonly File[]): Endp
     }
   }
 
-  return { fetcher, learnSchema: (learned) => void (schema = learned) };
+  return fetcher;
+}
+
+function schemaIn({ data }: ExecutionResult): GraphQLSchema | undefined {
+  return data ? buildClientSchema(data as unknown as IntrospectionQuery) : undefined;
 }
 
 /** What will run. GraphiQL's own idea of it lags behind the editor, and after a change of tabs is of the other tab. */

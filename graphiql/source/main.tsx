@@ -5,7 +5,7 @@ import "./style.css";
 import { explorerPlugin } from "@graphiql/plugin-explorer";
 import { GraphiQL } from "graphiql";
 import { createRoot } from "react-dom/client";
-import { createEndpoint } from "./endpoint";
+import { createFetcher } from "./endpoint";
 import { examples } from "./examples";
 import { createChoice, filesPlugin } from "./files";
 import { Pictures } from "./pictures";
@@ -13,7 +13,6 @@ import { takeToken } from "./token";
 
 const token = takeToken();
 const choice = createChoice();
-const endpoint = createEndpoint(location.pathname, choice.get);
 // GraphiQL's own history is left out: it keeps headers, and with them the token, in the browser's storage.
 const plugins = [explorerPlugin(), filesPlugin(choice)];
 // What the variables editor accepts and offers.
@@ -21,8 +20,7 @@ const scalars = { Upload: { type: "null" }, Degree: { enum: [0, 90, 180, 270, 36
 
 createRoot(document.getElementById("graphiql")!).render(
   <GraphiQL
-    fetcher={endpoint.fetcher}
-    onSchemaChange={endpoint.learnSchema}
+    fetcher={createFetcher(location.pathname, choice.get)}
     customScalarSchemas={scalars}
     plugins={plugins}
     defaultTabs={examples}
