@@ -41,7 +41,10 @@ class ImageFilter:
         if self.original_file_name_contains is not None:
             found.append(containing("original_file_name", self.original_file_name_contains))
         if self.model_was_wrong is not None:
-            found.append(Condition(f"user_fix_degree {'NOT IN' if self.model_was_wrong else 'IN'} (0, 360)"))
+            found.append(Condition("model_was_wrong = ?", (self.model_was_wrong,), fixes="model_was_wrong"))
+        elif self.user_fix_degree is not None and {0, 360}.isdisjoint(self.user_fix_degree):
+            # It follows, and leads to the few of a large dataset that were wrong.
+            found.append(Condition("model_was_wrong = 1", fixes="model_was_wrong"))
         return tuple(found)
 
 

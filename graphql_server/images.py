@@ -10,7 +10,7 @@ from uuid import uuid4
 import structlog
 from tortoise.exceptions import IntegrityError
 
-from graphql_server import datasets
+from graphql_server import datasets, tallies
 from graphql_server.database import Again, Database, Transaction
 from graphql_server.engines import Row
 from graphql_server.errors import BadUserInput, Conflict, NotFound, StorageUnavailable
@@ -51,7 +51,10 @@ TABLE = Table(
         (False, None): "PRIMARY",
         (False, "confidence"): "image_info_confidence",
         (False, "original_file_name"): "image_info_name",
+        (True, "model_was_wrong"): "image_info_dataset_wrong",
+        (False, "model_was_wrong"): "image_info_wrong",
     },
+    tally=tallies.read,
 )
 CREATED = Order("CREATED_AT")
 CONFIDENCE = Order("CONFIDENCE", "confidence", float)
@@ -155,11 +158,12 @@ class Album:
         await remember(transaction, once, row[0])
         transaction.undo(partial(self.media.remove, dataset_pk, file_name))
         await self.media.place(staged, dataset_pk, file_name)
+        await tallies.add(transaction, self.database.engine.name, dataset_pk, 1)
         return Saved(row, created=True)
 
     async def remove_image(self, pk: int) -> Row:
         """Remove an image and its file; gives the row that was. Raises NotFound."""
-        row = await self.database.transact(partial(_remove, pk))
+        row = await self.database.transact(partial(_remove, pk, self.database.engine.name))
         try:
             await self.media.remove(row[1], row[3])
         except (StorageUnavailable, ValueError) as error:
@@ -219,9 +223,11 @@ def _row(image: ImageInfo) -> Row:
     return (image.id, dataset_pk, *(getattr(image, column) for column in COLUMNS[2:]))
 
 
-async def _remove(pk: int, transaction: Transaction) -> Row:
+async def _remove(pk: int, engine: str, transaction: Transaction) -> Row:
     images = ImageInfo.filter(id=pk).using_db(transaction.client)
     image = await images.select_for_update().first()
     if image is None or not await images.delete():
         raise NotFound(f"There is no image {pk}.")
-    return _row(image)
+    row = _row(image)
+    await tallies.add(transaction, engine, row[1], -1)
+    return row

@@ -6,7 +6,7 @@ SELECT each: the rest of the rows with the same value, the rows with further val
 All arms of all pages of one level (the images of 50 datasets, say) are one statement, joined by UNION ALL.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,10 +21,11 @@ LONGEST_TEXT = 255
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A piece of SQL for WHERE; every `?` has its argument."""
+    """A piece of SQL for WHERE; every `?` has its argument. `fixes` is a column that it leaves one value."""
 
     sql: str
     args: tuple[Any, ...] = ()
+    fixes: str | None = None
 
 
 NONE = Condition("1 = 0")
@@ -40,7 +41,7 @@ def equal(column: str, text: str) -> Condition:
     if len(text) > LONGEST_TEXT:
         return NONE
     # MySQL's = takes no notice of spaces at the end.
-    return Condition(f"{column} = ? AND LENGTH({column}) = LENGTH(?)", (text, text))
+    return Condition(f"{column} = ? AND LENGTH({column}) = LENGTH(?)", (text, text), fixes=column)
 
 
 def containing(column: str, part: str) -> Condition:
@@ -55,13 +56,16 @@ def containing(column: str, part: str) -> Condition:
 class Table:
     """A table, the columns that are read of it (the key first), and the index that each order needs.
 
-    `parent` is the column that nested lists are cut by; an index is named by (has a parent, ordered by).
+    `parent` is the column that nested lists are cut by; an index is named by (has a parent, ordered by). An index on
+    a column that a condition fixes gives the order by key as well, and no row that does not meet the condition.
+    `tally` knows without counting how many rows each of some parents has, and for None how many there are.
     """
 
     name: str
     columns: tuple[str, ...]
     parent: str | None
     indexes: Mapping[tuple[bool, str | None], str] = field(hash=False)
+    tally: "Callable[[Database, Sequence[int | None]], Awaitable[list[int]]] | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +145,8 @@ async def slices(database: Database, listing: Listing, spans: Sequence[Span]) ->
 async def counts(database: Database, listing: Listing, parents: Sequence[int | None]) -> list[int]:
     """How many rows the listing has for each parent, by one statement; for None, all rows, by another."""
     table = listing.table
+    if table.tally and not listing.conditions:
+        return await table.tally(database, parents)
     found: dict[int | None, int] = {}
     if None in parents:
         where = _where(listing.conditions)
@@ -180,14 +186,21 @@ def _selects(listing: Listing, span: Span, engine: str) -> Iterator[Condition]:
     order = listing.order.reversed if span.backward else listing.order
     start, end = (span.before, span.after) if span.backward else (span.after, span.before)
     nested = span.parent is not None
-    hint = f" FORCE INDEX ({table.indexes[nested, order.column]})" if engine == "mysql" else ""
+    column = order.column or _fixed(listing, nested=nested)
+    hint = f" FORCE INDEX ({table.indexes[nested, column]})" if engine == "mysql" else ""
     parent = (Condition(f"{table.parent} = ?", (span.parent,)),) if nested else ()
     bound = (_precedes(order, end),) if end else ()
-    sort = _sort(order, table.parent if nested else None)
+    sort = _sort(order, table.parent if nested else None, column)
     for arm in _arms(order, start):
         where = _where((*parent, *arm, *bound, *listing.conditions))
         sql = f"{', '.join(table.columns)} FROM {table.name}{hint}{where.sql} ORDER BY {sort} LIMIT ?"
         yield Condition(sql, (*where.args, span.limit + 1))
+
+
+def _fixed(listing: Listing, *, nested: bool) -> str | None:
+    """The column by whose index the rows that meet the conditions are found without looking at others."""
+    columns = (condition.fixes for condition in listing.conditions)
+    return next((column for column in columns if column and (nested, column) in listing.table.indexes), None)
 
 
 def _arms(order: Order, start: Position | None) -> list[tuple[Condition, ...]]:
@@ -220,10 +233,10 @@ def _precedes(order: Order, end: Position) -> Condition:
     return Condition(f"({nothing}{column} {sign} ? OR ({column} = ? AND pk {sign} ?))", (end.value, end.value, end.pk))
 
 
-def _sort(order: Order, parent: str | None) -> str:
+def _sort(order: Order, parent: str | None, indexed: str | None) -> str:
     # MySQL takes the index for the order only where the order names all of its columns.
     direction = " DESC" if order.descending else ""
-    return ", ".join(f"{column}{direction}" for column in (parent, order.column, "pk") if column)
+    return ", ".join(f"{column}{direction}" for column in (parent, indexed, "pk") if column)
 
 
 def _where(conditions: Sequence[Condition]) -> Condition:

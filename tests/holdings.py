@@ -2,6 +2,7 @@
 
 import hashlib
 import sqlite3
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from graphql_server.settings import Settings
 from tests import mysql
 
+TALLIES = "SELECT dataset_info_pk, SUM(images) FROM image_tally GROUP BY dataset_info_pk HAVING SUM(images) <> 0"
 IMAGES = "SELECT pk, dataset_info_pk, uuid_file_name, byte_size, sha256 FROM image_info ORDER BY pk"
 
 
@@ -40,4 +42,7 @@ def assert_whole(settings: Settings) -> None:
     assert {dataset_pk for _, dataset_pk, *_ in images} <= {pk for pk, *_ in datasets}
     rows = {f"{dataset_pk}/{name}": (size, digest) for _, dataset_pk, name, size, digest in images}
     assert len(rows) == len(images)
+    tallies = {pk: int(number) for pk, number in ask(settings.database_url, TALLIES)}
+    counted = Counter(dataset_pk for _, dataset_pk, *_ in images)
+    assert tallies == (counted | {2**31: len(images)} if images else {})
     assert rows == {path: (len(content), hashlib.sha256(content).hexdigest()) for path, content in files.items()}

@@ -53,6 +53,7 @@ def empty(url: str) -> None:
         url,
         "DELETE FROM idempotency_key",
         "DELETE FROM image_info",
+        "DELETE FROM image_tally",
         "DELETE FROM dataset_info",
         "INSERT INTO dataset_info (title, untrained) VALUES ('untrained', 1)",
     )

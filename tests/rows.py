@@ -25,6 +25,14 @@ IMAGE = {
     "user_fix_degree": 0,
 }
 
+# Write the tallies anew, after images have been put in or taken out by statements.
+COUNTING = (
+    "DELETE FROM image_tally",
+    """INSERT INTO image_tally (dataset_info_pk, part, images)
+    SELECT dataset_info_pk, 0, COUNT(*) FROM image_info GROUP BY dataset_info_pk
+    UNION ALL SELECT 2147483648, 0, COUNT(*) FROM image_info""",
+)
+
 
 @dataclass
 class Reader(Server):
@@ -76,6 +84,9 @@ def put(server: Server, table: str, rows: Sequence[Mapping[str, Any]]) -> list[i
     values = ", ".join(f"({', '.join('?' * len(columns))})" for _ in rows)
     args = [arg for pk, row in zip(pks, rows, strict=True) for arg in (pk, *row.values())]
     sql(server, f"INSERT INTO {table} ({', '.join(columns)}) VALUES {values}", args)
+    if table == "image_info":
+        for text in COUNTING:
+            sql(server, text)
     return pks
 
 

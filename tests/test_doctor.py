@@ -23,6 +23,7 @@ from graphql_server.cli import main
 from graphql_server.engines import MySQLSession, SqliteSession
 from tests import mysql
 from tests.photos import photo
+from tests.rows import COUNTING
 from tests.servers import Server
 
 HOLDS = {
@@ -32,6 +33,7 @@ HOLDS = {
     "every file is as it was saved": 0,
     "every file has its image": 0,
     "nothing staged is left behind": 0,
+    "every image is counted once": 0,
 }
 MEASURED = "content_type, width, height, byte_size, sha256"
 FORGET = "UPDATE image_info SET content_type = NULL, width = NULL, height = NULL, byte_size = NULL, sha256 = NULL"
@@ -141,14 +143,14 @@ def test_a_system_in_use_is_healthy(server: Server, doctor: Doctor) -> None:
     server.data(REMOVE, {"pk": first["pk"]})
     outcome = doctor()
     assert (outcome.status, outcome.wrong) == (0, HOLDS)
-    assert outcome.examined == [2, 4, 4, 4, 4, 0]
+    assert outcome.examined == [2, 4, 4, 4, 4, 0, 3]
     assert outcome.errors == ""
     assert "notes" not in outcome.text
 
 
 def test_a_fresh_system_is_healthy(doctor: Doctor) -> None:
     outcome = doctor("--repair")
-    assert (outcome.status, outcome.wrong, outcome.examined) == (0, HOLDS, [1, 0, 0, 0, 0, 0])
+    assert (outcome.status, outcome.wrong, outcome.examined) == (0, HOLDS, [1, 0, 0, 0, 0, 0, 2])
 
 
 def test_no_untrained_dataset_is_found_and_one_is_opened(server: Server, doctor: Doctor, database_url: str) -> None:
@@ -404,7 +406,13 @@ def insert(url: str, dataset_pk: int, names: list[str], content: bytes) -> None:
     known = f"'image/jpeg', 8, 8, {len(content)}, '{hashlib.sha256(content).hexdigest()}'"
     for at in range(0, len(names), 1000):
         values = ", ".join(f"({dataset_pk}, '{name}', {known})" for name in names[at : at + 1000])
-        sql(url, f"INSERT INTO image_info (dataset_info_pk, uuid_file_name, {MEASURED}) VALUES {values}")
+        sql(
+            url,
+            "BEGIN",
+            f"INSERT INTO image_info (dataset_info_pk, uuid_file_name, {MEASURED}) VALUES {values}",
+            *COUNTING,
+            "COMMIT",
+        )
 
 
 def fill(url: str, media_root: Path, numbers: range) -> None:
@@ -470,7 +478,8 @@ def test_a_save_or_a_removal_between_row_and_file_raises_no_alarm(
             path = lay(media_root / str(dataset_pk) / f"{uuid4()}.jpg", content)
             time.sleep(0.05)
             insert(database_url, dataset_pk, [path.name], content)
-            sql(database_url, f"DELETE FROM image_info WHERE uuid_file_name = '{path.name}'")
+            removal = f"DELETE FROM image_info WHERE uuid_file_name = '{path.name}'"
+            sql(database_url, "BEGIN", removal, *COUNTING, "COMMIT")
             time.sleep(0.05)
             path.unlink()
 
@@ -540,3 +549,18 @@ def test_a_database_that_does_not_answer_ends_the_examination(doctor: Doctor) ->
     outcome = doctor(url="mysql://app:apppw@127.0.0.1:9/app")
     assert outcome.status == 2
     assert re.fullmatch(r"graphql-server: .*database.*\n", outcome.errors, re.IGNORECASE)
+
+
+def test_tallies_that_are_wrong_are_found_and_mended(server: Server, doctor: Doctor, database_url: str) -> None:
+    kept, gone = server.save(photo(seed=1)), server.save(photo(seed=2))
+    count = "{ images { totalCount } untrained { images { totalCount } } }"
+    sql(database_url, f"DELETE FROM image_info WHERE pk = {gone['pk']}")
+    counted = server.data(count)
+    assert counted == {"images": {"totalCount": 2}, "untrained": {"images": {"totalCount": 2}}}
+    outcome = doctor()
+    assert (outcome.status, outcome.wrong["every image is counted once"]) == (1, 2)
+    assert f"dataset {kept['dataset']['pk']}: -1 images to count" in outcome.text
+    assert server.data(count) == counted
+    assert "2 mended" in doctor("--repair").text
+    assert server.data(count) == {"images": {"totalCount": 1}, "untrained": {"images": {"totalCount": 1}}}
+    assert doctor("--repair").wrong["every image is counted once"] == 0

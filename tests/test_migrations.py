@@ -136,7 +136,7 @@ def cut_off_after(patch: pytest.MonkeyPatch, writes: int) -> None:
             nonlocal left
             if not left and "RELEASE_LOCK" not in sql:
                 raise CutOff
-            left -= sql.startswith(("ALTER", "INSERT", "UPDATE", "CREATE INDEX", "CREATE UNIQUE"))
+            left -= sql.startswith(("ALTER", "INSERT", "REPLACE", "UPDATE", "CREATE INDEX", "CREATE UNIQUE"))
             return await fetch(self, sql, args)
 
         patch.setattr(session, "fetch", limited)
@@ -173,6 +173,26 @@ def test_on_sqlite_a_migration_that_is_cut_off_leaves_nothing(tmp_path: Path) ->
             with pytest.raises(CutOff):
                 migrate(url)
         assert tables(url) == [[]]
+
+
+def test_images_that_an_earlier_version_saved_are_counted(new_database: str, media_root: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delitem(migrations.MIGRATIONS, "0004_constant_cost")
+        migrate(new_database)
+    for number in range(3):
+        ask(
+            new_database,
+            "INSERT INTO image_info (dataset_info_pk, uuid_file_name, user_fix_degree) VALUES (1, ?, ?)",
+            args=(f"{number}.jpg", 90 * number),
+        )
+    migrate(new_database)
+    with running(settings_for(new_database, media_root)) as server:
+        data = server.data(
+            "{ images { totalCount } untrained { images { totalCount } } "
+            "wrong: images(filter: {modelWasWrong: true}) { totalCount nodes { uuidFileName } } }"
+        )
+    assert data["images"] == data["untrained"]["images"] == {"totalCount": 3}
+    assert data["wrong"] == {"totalCount": 2, "nodes": [{"uuidFileName": "1.jpg"}, {"uuidFileName": "2.jpg"}]}
 
 
 # A predecessor's database

@@ -64,5 +64,6 @@ async def examine(examination: Examination, before: float, max_pixels: int) -> N
         await rows.examine_datasets(examination)
         await rows.examine_images(examination, max_pixels)
         await files.examine(examination, before)
+        await rows.examine_tallies(examination)
     finally:
         examination.progress.clear()

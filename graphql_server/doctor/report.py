@@ -66,6 +66,9 @@ class Report:
     staged: Check = field(
         default_factory=lambda: Check("nothing staged is left behind", "--repair removes it", "removed")
     )
+    tallies: Check = field(
+        default_factory=lambda: Check("every image is counted once", "--repair mends the tallies", "mended")
+    )
     unmeasured: int = 0
     measured: int = 0
     undecodable: int = 0
@@ -74,7 +77,7 @@ class Report:
 
     @property
     def checks(self) -> tuple[Check, ...]:
-        return self.untrained, self.datasets, self.files, self.contents, self.strays, self.staged
+        return self.untrained, self.datasets, self.files, self.contents, self.strays, self.staged, self.tallies
 
     @property
     def holds(self) -> bool:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import BinaryIO, NamedTuple
 
+from graphql_server import tallies
 from graphql_server.database import Transaction
 from graphql_server.doctor.report import Examination
 from graphql_server.errors import ImageUnreadable, NotFound, StorageUnavailable
@@ -76,6 +77,19 @@ async def examine_datasets(examination: Examination) -> None:
 
 async def _open_untrained(transaction: Transaction) -> None:
     await DatasetInfo.create(using_db=transaction.client, title=UNTRAINED, untrained=True, created_at=datetime.now(UTC))
+
+
+async def examine_tallies(examination: Examination) -> None:
+    """Each dataset's tally, and that of all images, is the number of its rows; repairing sets it right."""
+    database, check = examination.database, examination.report.tallies
+    ((datasets,),) = await database.fetch("SELECT COUNT(*) FROM dataset_info")
+    check.examined = datasets + 1
+    found = await tallies.wrong(database)
+    if found and examination.repair:
+        found = await database.transact(lambda transaction: tallies.mend(transaction, database.engine.name))
+    for pk, missing in found.items():
+        whose = f"dataset {pk}" if pk != tallies.ALL else "all datasets"
+        check.fail(f"{whose}: {missing:+,} images to count", repaired=examination.repair)
 
 
 async def examine_images(examination: Examination, max_pixels: int) -> None:

@@ -11,7 +11,12 @@ from contextlib import asynccontextmanager
 from graphql_server.database import Database
 from graphql_server.engines import Session
 from graphql_server.errors import SettingsError
-from graphql_server.migrations import m0001_datasets_and_images, m0002_saved_once, m0003_saved_by
+from graphql_server.migrations import (
+    m0001_datasets_and_images,
+    m0002_saved_once,
+    m0003_saved_by,
+    m0004_constant_cost,
+)
 
 # A lock of the whole MySQL server, named for the database; a name has 64 characters at most.
 LOCK = "CONCAT('dataset-server.', LEFT(SHA2(DATABASE(), 256), 32))"
@@ -31,6 +36,7 @@ MIGRATIONS: dict[str, Migration] = {
     "0001_datasets_and_images": m0001_datasets_and_images.apply,
     "0002_saved_once": m0002_saved_once.apply,
     "0003_saved_by": m0003_saved_by.apply,
+    "0004_constant_cost": m0004_constant_cost.apply,
 }
 
 
