@@ -7,12 +7,14 @@ PROGRAMS := chromium libatomic1 nginx libnginx-mod-http-js
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 LOCKED := $(PIP) install --require-hashes
+# Node and npm as requirements/node.txt names them; no script of a package is run.
+NPM_CI := cd examples && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --ignore-scripts --loglevel=error
 GRAPHIQL := $(shell find graphiql -name node_modules -prune -o -type f -print)
 COMPILE = .cache/tools/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --custom-compile-command "make lock" $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-mariadb chaos soak lint types format schema lock audit clean
+.PHONY: help serve test test-mariadb chaos soak interop lint types format schema lock audit clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,11 +22,11 @@ help: ## show this list
 serve: .venv/installed ## install what is needed and start the demo; PORT=8000
 	@exec $(BIN)/graphql-server demo
 
-test: .venv/testing lint types ## run every check, on SQLite and MySQL; ARGS="-k seal" goes to pytest
+test: .venv/testing examples/node_modules/.some lint types ## run every check, on SQLite and MySQL; ARGS="-k seal" goes to pytest
 	@scripts/debian-packages $(PROGRAMS)
 	scripts/with-engine mysql $(BIN)/pytest -n auto $(ARGS)
 
-test-mariadb: .venv/testing ## run pytest on SQLite and MariaDB
+test-mariadb: .venv/testing examples/node_modules/.some ## run pytest on SQLite and MariaDB
 	@scripts/debian-packages $(PROGRAMS)
 	scripts/with-engine mariadb $(BIN)/pytest -n auto $(ARGS)
 
@@ -34,6 +36,9 @@ chaos: .venv/testing ## kill, freeze, fill up and cut off what the server needs;
 
 soak: .venv/testing ## keep a server at full load for SECONDS=600, and watch its memory and handles
 	scripts/with-engine mysql $(BIN)/python -m tests.soak $(SECONDS)
+
+interop: .venv/testing examples/node_modules/.all ## try clients, gateways, generators and schema tools on the server
+	$(BIN)/pytest -o python_files='interop_*.py' tests/interop $(ARGS)
 
 lint: .venv/testing ## check style and which module imports which
 	$(BIN)/ruff check
@@ -66,7 +71,7 @@ audit: .cache/tools/installed .venv/testing ## look for known vulnerabilities, a
 	.cache/tools/bin/pip-audit --strict --disable-pip --require-hashes -r requirements/tools.txt
 
 clean: ## remove what the other targets made; the demo's data stay in var
-	rm -rf .venv .cache build dist graphql_server/http/static graphiql/node_modules
+	rm -rf .venv .cache build dist graphql_server/http/static graphiql/node_modules examples/node_modules
 
 .venv/bin/python:
 	@scripts/make-venv $(PYTHON) .venv
@@ -83,6 +88,15 @@ clean: ## remove what the other targets made; the demo's data stay in var
 .venv/testing: .venv/installed requirements/test.txt
 	$(LOCKED) -r requirements/test.txt
 	@touch $@
+
+# A whole that is there serves make test as well.
+examples/node_modules/.some: examples/package-lock.json | .venv/testing
+	$(NPM_CI) --omit=dev
+	@touch $(CURDIR)/$@
+
+examples/node_modules/.all: examples/package-lock.json | .venv/testing
+	$(NPM_CI)
+	@touch $(CURDIR)/$@ $(CURDIR)/examples/node_modules/.some
 
 .cache/tools/bin/python:
 	@scripts/make-venv $(PYTHON) .cache/tools

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from graphql import ObjectTypeDefinitionNode, StringValueNode, parse
 
+from graphql_server.schema.connections import PAGE
+from graphql_server.schema.cost import FIX_COST
 from tests.rows import Reader, put_datasets, put_images, serving, untrained_pk
 from tests.servers import Server, statements_sent
 
@@ -75,6 +77,17 @@ def test_a_gateway_reads_the_schema(library: Library) -> None:
     assert directives["PageInfo"] == [("shareable",)]
     assert [name for name, found in directives.items() if found] == ["Dataset", "Image", "PageInfo", "User"]
     assert 'url: "https://specs.apollo.dev/federation/v2.' in sdl
+
+
+def test_a_gateway_is_told_what_lists_and_fixes_cost(library: Library) -> None:
+    sdl = library.server.data("{ _service { sdl } }")["_service"]["sdl"]
+    size = (
+        f'@listSize(assumedSize: {PAGE}, slicingArguments: ["first", "last"], sizedFields: ["edges", "nodes"], '
+        "requireOneSlicingArgument: false)"
+    )
+    lists = [line.strip() for line in sdl.splitlines() if "Connection!" in line]
+    assert lists == [f"): {name}Connection! {size}" for name in ("Image", "Dataset", "Image")]
+    assert f"file: Upload! @cost(weight: {FIX_COST})" in sdl
 
 
 def test_a_stranger_reads_neither_the_schema_nor_an_object(server: Server) -> None:

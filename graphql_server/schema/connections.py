@@ -8,6 +8,7 @@ from typing import Annotated, Any, Generic, TypeVar
 
 import orjson
 import strawberry
+from strawberry.federation.schema_directives import ListSize
 
 from graphql_server.engines import Row
 from graphql_server.errors import BadUserInput
@@ -26,6 +27,14 @@ First = Annotated[
 After = Annotated[str | None, strawberry.argument(description="Begin behind this cursor.")]
 Last = Annotated[int | None, strawberry.argument(description=f"How many items from the end, at most {LARGEST_PAGE}.")]
 Before = Annotated[str | None, strawberry.argument(description="End before this cursor.")]
+
+# What a gateway may reckon with, so that it refuses what `QUERY_COST` would refuse here.
+SIZE = ListSize(
+    assumed_size=PAGE,
+    slicing_arguments=["first", "last"],
+    sized_fields=["edges", "nodes"],
+    require_one_slicing_argument=False,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,10 @@ from graphql_server.schema.limits import Limits, check, fragments_of
 
 PAGED = ("datasets", "images")
 SINGLE = ("dataset", "image", "untrained", "node", "savedBy")
-# What one item of a list costs. A fix is decoded and written, which takes as long as reading a hundred objects.
-PRICES = {"ids": 1, "representations": 1, "inputs": 100}
+# A fix is decoded and written, which takes as long as reading a hundred objects.
+FIX_COST = 100
+# What one item of a list costs.
+PRICES = {"ids": 1, "representations": 1, "inputs": FIX_COST}
 
 # A variable's value as it was sent, or its default as it stands in the document.
 Values = Mapping[str, Any]

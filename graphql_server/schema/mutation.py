@@ -6,11 +6,13 @@ from typing import Annotated, cast
 import strawberry
 from graphql import GraphQLError
 from starlette.datastructures import UploadFile
+from strawberry.federation.schema_directives import Cost
 from strawberry.file_uploads import Upload
 
 from graphql_server import datasets, images
 from graphql_server.images import Fix
 from graphql_server.schema.context import Info
+from graphql_server.schema.cost import FIX_COST
 from graphql_server.schema.scalars import Degree
 from graphql_server.schema.types import Dataset, Image
 
@@ -56,7 +58,10 @@ class RemoveImagePayload:
 
 @strawberry.input(description="A photo with the model's guess and the reviewer's fix; turns are counter-clockwise.")
 class SaveFixInput:
-    file: Upload = strawberry.field(description="The photo: JPEG, PNG or WebP; stored as it is, EXIF and all.")
+    file: Upload = strawberry.field(
+        description="The photo: JPEG, PNG or WebP; stored as it is, EXIF and all.",
+        directives=[Cost(weight=FIX_COST)],
+    )
     original_file_name: str | None = strawberry.field(
         default=None, description="Up to 255 characters; by default the name of the uploaded file."
     )

@@ -6,6 +6,7 @@ import strawberry
 from strawberry.permission import BasePermission, PermissionExtension
 from strawberry.types.base import StrawberryObjectDefinition
 from strawberry.types.field import StrawberryField
+from strawberry.types.unset import UNSET
 
 from graphql_server.schema.context import Context
 
@@ -29,8 +30,22 @@ class GuardedSchema(strawberry.federation.Schema):
 
     def get_fields(self, type_definition: StrawberryObjectDefinition) -> list[StrawberryField]:
         fields = super().get_fields(type_definition)
+        for field in fields:
+            _leave_out(field)
         if type_definition.name in ROOTS:
             for field in fields:
                 if not any(isinstance(extension, PermissionExtension) for extension in field.extensions):
                     field.extensions.append(PermissionExtension([IsAuthenticated()], use_directives=False))
         return fields
+
+
+def _leave_out(field: StrawberryField) -> None:
+    """Let an argument or input field that is None by default have no default in the schema.
+
+    `= null` says no more, and composers refuse @listSize where the argument that slices has a default.
+    """
+    if field.default_value is None:
+        field.default_value = UNSET
+    for argument in field.arguments:
+        if argument.default is None:
+            argument.default = UNSET

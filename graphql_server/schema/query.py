@@ -10,6 +10,7 @@ from graphql_server import datasets
 from graphql_server.errors import BadUserInput, DatasetServerError
 from graphql_server.schema.connections import (
     LARGEST_INT,
+    SIZE,
     After,
     Before,
     Connection,
@@ -35,7 +36,7 @@ KEYS = {"__typename", "id", "pk"}
 
 @strawberry.type(description="What can be read.")
 class Query:
-    @strawberry.field(description="All datasets.")
+    @strawberry.field(description="All datasets.", directives=[SIZE])
     async def datasets(
         self,
         info: Info,
@@ -59,7 +60,7 @@ class Query:
     async def untrained(self, info: Info) -> Dataset:
         return Dataset.of(await datasets.untrained(info.context.album.database))
 
-    @strawberry.field(description="All images of all datasets.")
+    @strawberry.field(description="All images of all datasets.", directives=[SIZE])
     async def images(
         self,
         info: Info,

@@ -12,7 +12,7 @@ from graphql_server.engines import Row
 from graphql_server.errors import BadUserInput, NotFound
 from graphql_server.models import moment
 from graphql_server.pages import NONE, Listing
-from graphql_server.schema.connections import After, Before, Connection, First, Last, connect, span_of
+from graphql_server.schema.connections import SIZE, After, Before, Connection, First, Last, connect, span_of
 from graphql_server.schema.context import Info
 from graphql_server.schema.lists import ImageFilterArgument, ImageOrderArgument, image_listing
 from graphql_server.schema.scalars import Degree
@@ -57,7 +57,7 @@ class Dataset(Node):
         description="When it was given its title; null while it is open, and where that was not recorded."
     )
 
-    @strawberry.field(description="The dataset's images.")
+    @strawberry.field(description="The dataset's images.", directives=[SIZE])
     async def images(
         self,
         info: Info,
