@@ -10,6 +10,7 @@ from graphql import ObjectTypeDefinitionNode, StringValueNode, parse
 
 from graphql_server.schema.connections import PAGE
 from graphql_server.schema.cost import FIX_COST
+from graphql_server.schema.query import MOST_MALFORMED
 from tests.rows import Reader, put_datasets, put_images, serving, untrained_pk
 from tests.servers import Server, statements_sent
 
@@ -189,6 +190,21 @@ def test_each_malformed_representation_has_its_own_error(library: Library) -> No
     assert result["data"] == {"_entities": [None] * len(MALFORMED)}
     assert [error["path"] for error in result["errors"]] == [["_entities", at] for at in range(len(MALFORMED))]
     assert {error["extensions"]["code"] for error in result["errors"]} == {"BAD_USER_INPUT"}
+
+
+@pytest.mark.parametrize("malformed", [1, {"__typename": "Nothing", "pk": 1}, {"__typename": "Image", "id": "1"}])
+def test_many_malformed_representations_are_one_error(library: Library, malformed: Any) -> None:
+    good = by_pk("Dataset", library.datasets[0])
+    result = library.server.result(KEYS, {"r": [good, *[malformed] * MOST_MALFORMED]})
+    assert result["data"] == {"_entities": [{"pk": good["pk"]}, *[None] * MOST_MALFORMED]}
+    assert len(result["errors"]) == MOST_MALFORMED
+    for number in (MOST_MALFORMED + 1, 16_000):
+        with statements_sent() as statements:
+            response = library.server.post(KEYS, {"r": [good, *[malformed] * number]})
+        (error,) = response.json()["errors"]
+        assert (error["path"], error["extensions"]["code"]) == (["_entities"], "BAD_USER_INPUT")
+        assert len(response.content) < 1000
+        assert statements == []
 
 
 def test_null_and_missing_representations_are_refused(library: Library) -> None:

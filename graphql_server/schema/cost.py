@@ -1,6 +1,6 @@
 """What an operation may cost: what its variables hold, and the objects that it may give, pages within pages."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, cast
 
 from graphql import (
@@ -53,13 +53,16 @@ def hold_cost(document: DocumentNode, operation: OperationDefinitionNode, variab
 
 def _count(variables: Values, limits: Limits) -> None:
     """Hold the number of values: to coerce each costs time, the event loop's, and nested ones are values too."""
-    found, containers = 0, [list[Any](variables.values())]
-    while containers:
+    found, containers = 0, [cast("Collection[Any]", variables.values())]
+    while containers and found <= limits.values:
         items = containers.pop()
         found += len(items)
-        check(limits, "values", found)
-        containers += [cast("list[Any]", item) for item in items if isinstance(item, list)]
-        containers += [list(cast("dict[str, Any]", item).values()) for item in items if isinstance(item, dict)]
+        for item in items:
+            if isinstance(item, dict):
+                containers.append(cast("dict[str, Any]", item).values())
+            elif isinstance(item, list):
+                containers.append(cast("list[Any]", item))
+    check(limits, "values", found)
 
 
 def _defaults(operation: OperationDefinitionNode) -> dict[str, ConstValueNode]:

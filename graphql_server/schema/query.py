@@ -1,5 +1,6 @@
 """The queries, and the two ways in which others refer to our objects: Relay's node and federation's entities."""
 
+import asyncio
 from typing import Annotated, Any, cast
 
 import strawberry
@@ -10,6 +11,7 @@ from graphql_server import datasets
 from graphql_server.errors import BadUserInput, DatasetServerError
 from graphql_server.schema.connections import (
     LARGEST_INT,
+    LARGEST_PAGE,
     SIZE,
     After,
     Before,
@@ -31,7 +33,8 @@ from graphql_server.schema.lists import (
 from graphql_server.schema.types import Dataset, Image, Node, pk_of
 
 Entity = Annotated[Dataset | Image, strawberry.union("_Entity", description="What other subgraphs may refer to.")]
-KEYS = {"__typename", "id", "pk"}
+# A gateway sends none; of more than these only the number tells something.
+MOST_MALFORMED = 100
 
 
 @strawberry.type(description="What can be read.")
@@ -106,7 +109,11 @@ class Query:
             list[FederationAny], strawberry.argument(description="Each a __typename and an id or a pk.")
         ],
     ) -> list[Entity | None]:
-        keys = [_key(representation) for representation in representations]
+        if len(representations) > LARGEST_PAGE:
+            # To coerce so many took a while, and to read their keys takes as long again: let others in between.
+            with info.context.pace.waiting():
+                await asyncio.sleep(0)
+        keys = _keys(representations)
         found = iter(await load_many(info, [key for key in keys if not isinstance(key, GraphQLError)]))
         # graphql-core raises an error that it finds in a list at that item's place.
         answer = [key if isinstance(key, GraphQLError) else next(found) for key in keys]
@@ -127,6 +134,18 @@ async def load_many(info: Info, keys: list[tuple[str, int]]) -> list[Dataset | I
     return [rows.get(key) for key in keys]
 
 
+def _keys(representations: list[Any]) -> list[tuple[str, int] | GraphQLError]:
+    keys: list[tuple[str, int] | GraphQLError] = []
+    malformed = 0
+    for representation in representations:
+        key = _key(representation)
+        malformed += isinstance(key, GraphQLError)
+        if malformed > MOST_MALFORMED:
+            raise BadUserInput(f"More than {MOST_MALFORMED} representations are malformed.")
+        keys.append(key)
+    return keys
+
+
 def _key(representation: object) -> tuple[str, int] | GraphQLError:
     """What a representation stands for, or what is wrong with it; fields beside the keys are the gateway's."""
     try:
@@ -144,6 +163,6 @@ def _read(representation: object) -> tuple[str, int]:
         raise BadUserInput("A representation's __typename is Dataset or Image.")
     if isinstance(pk, int) and not isinstance(pk, bool):
         return str(name), pk
-    if isinstance(id, str) and pk_of(id)[0] == name:
-        return pk_of(id)
+    if isinstance(id, str) and (key := pk_of(id))[0] == name:
+        return key
     raise BadUserInput(f"A representation of {name} has its pk, a number, or its id.")
