@@ -1,9 +1,7 @@
-// Composes subgraphs into a supergraph: compose.mjs apollo|hive|cosmo NAME=FILE…
+// Composes subgraphs into a supergraph: compose.mjs apollo|hive|cosmo NAME=FILE[=URL]…
 // Writes {"errors": […], "hints": […], "supergraph": "…"} to stdout.
 import { readFileSync } from 'node:fs';
 import { parse, printSchema } from 'graphql';
-
-const ADDRESS = 'http://subgraph.invalid/';
 
 const composers = {
   async apollo(subgraphs) {
@@ -30,8 +28,8 @@ const composers = {
 
 const [composer, ...files] = process.argv.slice(2);
 const subgraphs = files.map((argument) => {
-  const [name, file] = argument.split('=');
-  return { name, url: ADDRESS + name, typeDefs: parse(readFileSync(file, 'utf8')) };
+  const [name, file, url = `http://${name}.invalid/`] = argument.split('=');
+  return { name, url, typeDefs: parse(readFileSync(file, 'utf8')) };
 });
 const { errors, hints, supergraph } = await composers[composer](subgraphs);
 const told = (problems) => problems.map(({ message }) => message);

