@@ -1,7 +1,7 @@
 """Puts the server together: routes, middleware, and what is opened at the start and closed at the end."""
 
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,8 +18,10 @@ from starlette.routing import BaseRoute, Mount
 from graphql_server import migrations, users
 from graphql_server.database import Database
 from graphql_server.errors import SettingsError, StorageUnavailable, error_body
-from graphql_server.http import graphiql, graphql, health, media, requests
+from graphql_server.figures import Traffic
+from graphql_server.http import graphiql, graphql, health, media, metrics, requests
 from graphql_server.http.log import RequestLog
+from graphql_server.http.metrics import Figures
 from graphql_server.images import Album
 from graphql_server.media import Media
 from graphql_server.pictures import Decoder
@@ -47,14 +49,20 @@ def create_app(settings: Settings, user_transport: httpx.AsyncBaseTransport | No
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncGenerator[None]:
         async with opened(settings, user_transport) as parts:
-            app.router.routes[:] = _routes(settings, parts)
+            executor = _executor(settings)
+            endpoint = _endpoint(settings, parts, executor)
+            app.router.routes[:] = _routes(settings, parts, endpoint)
             # Starlette would send clients on to whatever address their Host header makes up.
             app.router.redirect_slashes = False
-            yield
+            async with _metrics(
+                settings, Figures(traffic, endpoint.operations, executor.documents, parts.album, parts.users)
+            ):
+                yield
 
+    traffic = Traffic()
     return Starlette(
         lifespan=lifespan,
-        middleware=[Middleware(RequestLog), *_cors(settings)],
+        middleware=[Middleware(RequestLog, traffic), *_cors(settings)],
         exception_handlers={HTTPException: _http_error},
     )
 
@@ -94,11 +102,21 @@ def media_app(root: Path, keys: tuple[str, ...]) -> Starlette:
     )
 
 
-def _routes(settings: Settings, parts: Parts) -> list[BaseRoute]:
+def _executor(settings: Settings) -> Executor:
     limits = Limits(**{name: getattr(settings, f"query_{name}") for name in Limits.__dataclass_fields__})
-    executor = Executor(limits, introspection=settings.introspection)
+    return Executor(limits, introspection=settings.introspection)
+
+
+def _endpoint(settings: Settings, parts: Parts, executor: Executor) -> graphql.GraphQL:
     page = partial(graphiql.page, settings.media_url) if settings.graphiql else None
-    endpoint = graphql.GraphQL(executor, parts.album, parts.users, settings.max_request_bytes, page)
+    return graphql.GraphQL(executor, parts.album, parts.users, settings.max_request_bytes, page)
+
+
+def _metrics(settings: Settings, figures: Figures) -> AbstractAsyncContextManager[None]:
+    return metrics.told(figures, settings.metrics_places) if settings.metrics else nullcontext()
+
+
+def _routes(settings: Settings, parts: Parts, endpoint: graphql.GraphQL) -> list[BaseRoute]:
     return [
         graphql.route(endpoint),
         *(graphiql.routes() if settings.graphiql else []),

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 import sqlite3
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
 from copy import copy
@@ -18,6 +19,7 @@ from tortoise.context import TortoiseContext
 from graphql_server.database_url import connection_of
 from graphql_server.engines import Engine, MySQL, Row, Session, Sqlite, roll_back
 from graphql_server.errors import DatabaseUnavailable, SettingsError
+from graphql_server.figures import Statements
 
 T = TypeVar("T")
 ATTEMPTS = 10
@@ -66,6 +68,7 @@ class Database:
     def __init__(self, context: TortoiseContext, engine: Engine, seconds: float) -> None:
         self._context = context
         self.engine = engine
+        self.figures = Statements()
         self._seconds = seconds
 
     @classmethod
@@ -109,14 +112,24 @@ class Database:
     async def fetch(self, sql: str, args: Sequence[Any] = ()) -> Sequence[Row]:
         """Run one statement outside a transaction; `?` marks an argument on both engines."""
         statements.debug("%s", sql)
+        began = time.perf_counter()
         try:
             async with asyncio.timeout(self._seconds):
                 return await self.engine.fetch(sql, args)
         except Exception as error:
             raise self._told(error) from error
+        finally:
+            self.figures.alone.add(began)
 
     async def transact(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """Do `work` in a transaction; where it met a deadlock, again, as long as a statement may take."""
+        began = time.perf_counter()
+        try:
+            return await self._transact(work)
+        finally:
+            self.figures.transactions.add(began)
+
+    async def _transact(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         end = asyncio.get_running_loop().time() + self._seconds
         for attempt in range(1, ATTEMPTS + 1):
             try:
@@ -125,6 +138,7 @@ class Database:
                 again = isinstance(error, Again) or self.engine.failure(error) == "transient"
                 if not again or attempt == ATTEMPTS:
                     raise self._told(error) from error
+                self.figures.tried_again += 1
                 log.info("transaction tried again", attempt=attempt)
                 await asyncio.sleep(random.uniform(0, 0.005 * 2**attempt))  # noqa: S311 - spreads the rivals, hides nothing
         raise AssertionError("unreachable")
@@ -160,5 +174,6 @@ class Database:
     def _told(self, error: Exception) -> Exception:
         if self.engine.failure(error) == "bug" and not isinstance(error, Again):
             return error
+        self.figures.unavailable += 1
         log.warning("database unavailable", error=type(error).__name__, reason=str(error))
         return DatabaseUnavailable("The database does not answer; try again.")

@@ -21,6 +21,8 @@ from tortoise.backends.sqlite.client import SqliteClient
 from tortoise.backends.sqlite.client import SqliteTransactionWrapper as SqliteTransaction
 from tortoise.exceptions import DBConnectionError, OperationalError
 
+from graphql_server.figures import Slots
+
 T = TypeVar("T")
 Row = tuple[Any, ...]
 Failure = Literal["transient", "away", "bug"]
@@ -38,6 +40,16 @@ class Engine(Protocol):
 
     @property
     def name(self) -> Literal["sqlite", "mysql"]: ...
+
+    @property
+    def slots(self) -> Slots:
+        """The connections that are in use, and who waits for one."""
+        ...
+
+    @property
+    def connections(self) -> int:
+        """How many connections there are, used or not."""
+        ...
 
     async def fetch(self, sql: str, args: Sequence[Any]) -> Sequence[Row]:
         """Run one statement, its arguments marked by `?`, and give its rows."""
@@ -109,6 +121,7 @@ class MySQL:
 
     def __init__(self, client: MySQLClient, seconds: float) -> None:
         self.client = client
+        self.slots = Slots()
         self.seconds = seconds
         self._opening = asyncio.Lock()
 
@@ -123,12 +136,16 @@ class MySQL:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncGenerator[Connection]:
+        self.slots.waiting += 1
         try:
             pool = await self._pool()
             connection = await pool.acquire()
         except RuntimeError as error:
             # What the driver raises where the server hangs up at once, having too many connections for instance.
             raise DBConnectionError(str(error)) from error
+        finally:
+            self.slots.waiting -= 1
+        self.slots.used += 1
         try:
             yield connection
         except Exception as error:
@@ -140,6 +157,7 @@ class MySQL:
             connection.close()
             raise
         finally:
+            self.slots.used -= 1
             pool.release(connection)
 
     async def _pool(self) -> Any:
@@ -150,6 +168,11 @@ class MySQL:
                     await self.client.create_connection(with_db=True)
             pool = self.client._pool  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         return pool
+
+    @property
+    def connections(self) -> int:
+        pool: Any = self.client._pool  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - Tortoise does not tell
+        return pool.size if pool else 0
 
     def failure(self, error: BaseException) -> Failure:
         cause = _cause(error)
@@ -194,6 +217,7 @@ class Sqlite:
 
     def __init__(self, client: SqliteClient) -> None:
         self.client = client
+        self.slots = Slots()
 
     async def fetch(self, sql: str, args: Sequence[Any]) -> Sequence[Row]:
         async with self._alone() as connection:
@@ -204,8 +228,24 @@ class Sqlite:
         async with self._alone():
             yield SqliteSession(self.client)
 
-    def _alone(self) -> AbstractAsyncContextManager[Any]:
-        return cast("Any", self.client).acquire_connection()
+    @asynccontextmanager
+    async def _alone(self) -> AsyncGenerator[Any]:
+        turn = cast("Any", self.client).acquire_connection()
+        self.slots.waiting += 1
+        try:
+            connection = await turn.__aenter__()
+        finally:
+            self.slots.waiting -= 1
+        self.slots.used += 1
+        try:
+            yield connection
+        finally:
+            self.slots.used -= 1
+            await turn.__aexit__(None, None, None)
+
+    @property
+    def connections(self) -> int:
+        return int(self.client._connection is not None)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - Tortoise does not tell
 
     def failure(self, error: BaseException) -> Failure:
         cause = _cause(error)

@@ -1,7 +1,8 @@
 """Images: a reviewer's fix is saved with its file, or neither; a removed image takes its file along."""
 
 import math
-from dataclasses import astuple, dataclass, replace
+import time
+from dataclasses import astuple, dataclass, field, replace
 from datetime import UTC, datetime
 from enum import Enum
 from functools import partial
@@ -13,7 +14,8 @@ from tortoise.exceptions import IntegrityError
 from graphql_server import datasets, tallies
 from graphql_server.database import Again, Database, Transaction
 from graphql_server.engines import Row
-from graphql_server.errors import BadUserInput, Conflict, NotFound, StorageUnavailable
+from graphql_server.errors import BadUserInput, Conflict, DatasetServerError, NotFound, StorageUnavailable
+from graphql_server.figures import Uploads
 from graphql_server.idempotency import Once, recall, remember
 from graphql_server.media import Media, Readable, Staged
 from graphql_server.models import ImageInfo
@@ -120,6 +122,7 @@ class Album:
     media: Media
     decoder: Decoder
     max_upload_bytes: int
+    uploads: Uploads = field(default_factory=Uploads)
 
     async def save_fix(self, file: Readable, fix: Fix) -> Saved:
         """Save a photo into the untrained dataset; gives its row once that and the file are on disk.
@@ -128,8 +131,24 @@ class Album:
         been sent before. The slow part, reading and decoding the file, is done before the transaction begins. Raises
         BadUserInput (FileTooLarge, ImageUnreadable), Conflict and Unavailable; then neither row nor file is left.
         """
+        began = time.perf_counter()
+        try:
+            saved = await self._save_fix(file, fix)
+        except DatasetServerError as error:
+            self.uploads.refused[error.code] += 1
+            raise
+        finally:
+            self.uploads.durations.add(began)
+        if saved.created:
+            self.uploads.saved += 1
+        else:
+            self.uploads.known += 1
+        return saved
+
+    async def _save_fix(self, file: Readable, fix: Fix) -> Saved:
         fix.check()
         staged = await self.media.stage(file, self.max_upload_bytes)
+        self.uploads.bytes += staged.byte_size
         try:
             picture = await self.decoder.inspect(staged.path, staged.sha256)
             once = fix.once(staged.sha256)

@@ -17,6 +17,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from graphql_server.errors import ImageUnreadable, StorageUnavailable
+from graphql_server.figures import Slots
 
 ORIENTATION = 0x0112
 TURNS = {3: 180, 6: 270, 8: 90}  # EXIF orientation to degrees counter-clockwise; mirrored ones count as 0
@@ -69,6 +70,7 @@ class Decoder:
 
     def __init__(self, workers: int, max_pixels: int) -> None:
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="pictures")
+        self.slots = Slots()
         self._max_pixels = max_pixels
         self._budget = Budget(max_pixels)
         self._known: OrderedDict[str, Picture] = OrderedDict()
@@ -90,14 +92,20 @@ class Decoder:
 
     async def _decode(self, path: Path) -> Picture:
         loop = asyncio.get_running_loop()
-        pixels = await loop.run_in_executor(self._threads, measure, path, self._max_pixels)
-        await self._budget.take(pixels)
+        self.slots.waiting += 1
+        try:
+            pixels = await loop.run_in_executor(self._threads, measure, path, self._max_pixels)
+            await self._budget.take(pixels)
+        finally:
+            self.slots.waiting -= 1
+        self.slots.used += 1
         work = loop.run_in_executor(self._threads, inspect, path, self._max_pixels)
         # A thread decodes on when its caller is cancelled, and only then gives its pixels back.
         work.add_done_callback(lambda done: self._give_back(pixels, done))
         return await asyncio.shield(work)
 
     def _give_back(self, pixels: int, done: "asyncio.Future[Picture]") -> None:
+        self.slots.used -= 1
         self._budget.give(pixels)
         if not done.cancelled():
             done.exception()  # when the caller is gone, asyncio would report it as never retrieved

@@ -29,6 +29,8 @@ def serve(environ: Mapping[str, str]) -> int:
     settings = Settings.from_environment(environ)
     logs.configure(settings.log_format, settings.log_level)
     asyncio.run(_try(settings))
+    for host, port in settings.metrics_places:
+        _port(host, port, "METRICS").close()
     return listen(
         "graphql_server.serving:production",
         settings.host,
@@ -120,14 +122,14 @@ def _exit(_signal: int, _frame: object) -> None:
     sys.exit(0)
 
 
-def _port(host: str, port: int) -> socket.socket:
+def _port(host: str, port: int, setting: str = "PORT or HOST") -> socket.socket:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, protocol, _, address = found[0]
         return _bound(socket.socket(family, kind, protocol), address)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise SettingsError(f"Cannot listen on {host}:{port}: {reason}; choose another PORT or HOST") from None
+        raise SettingsError(f"Cannot listen on {host}:{port}: {reason}; choose another {setting}") from None
 
 
 def _bound(listener: socket.socket, address: Any) -> socket.socket:

@@ -13,6 +13,7 @@ from graphql_server.errors import SettingsError
 
 ORIGIN = re.compile(r"https?://[^/?#\s]+")  # as browsers write it: a longer one would never be met
 OUR_PATHS = ("/graphql", "/graphiql", "/healthz", "/readyz")
+LAST_PORT = 65535
 KEY_LENGTH = 32  # characters; shorter signing keys can be guessed
 # Secrets that stand in public repositories, the predecessor's included, protect nothing.
 KNOWN_SECRETS = ("changeme", "secret", "admin@naver.com", "1234", "password", "0123456789abcdef")
@@ -86,6 +87,15 @@ def _signing_keys(text: str) -> tuple[str, ...]:
     return keys
 
 
+def _listener(text: str) -> tuple[str, int] | None:
+    if text.lower() == "off":
+        return None
+    host, _, port = text.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) <= LAST_PORT:
+        raise ValueError("must be off, or an address and a port such as 127.0.0.1:9100")
+    return host.strip("[]"), int(port)
+
+
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name for name in (part.strip() for part in text.split(",")) if name)
 
@@ -155,18 +165,31 @@ class Settings:
         "objects that an operation may give, page sizes multiplied by nesting", _integer(1, 1 << 31), 20_000
     )
     host: str = _setting("the address to listen on", str, "127.0.0.1")
-    port: int = _setting("the port to listen on", _integer(1, 65535), 8000)
+    port: int = _setting("the port to listen on", _integer(1, LAST_PORT), 8000)
     workers: int = _setting("processes that answer; more than 1 needs MySQL", _integer(1, 256), 1)
     shutdown_seconds: int = _setting("how long requests in flight may take after SIGTERM", _integer(1, 3600), 30)
     graphiql: bool = _setting("on: browsers get GraphiQL at /graphql", _switch, default=False)
     introspection: bool = _setting("on: clients may read the schema", _switch, default=False)
     cors_origins: tuple[str, ...] = _setting("web origins that may call, separated by commas", _origins, ())
+    metrics: tuple[str, int] | None = _setting(
+        "where Prometheus reads figures: host:port, which the next workers count up", _listener, None
+    )
     log_format: str = _setting("json or text", _choice("json", "text"), "json")
     log_level: str = _setting("debug, info, warning or error", _choice("debug", "info", "warning", "error"), "info")
 
     def __post_init__(self) -> None:
         if self.workers > 1 and self.database_url.startswith("sqlite"):
             raise SettingsError("WORKERS: SQLite serves one process; set WORKERS=1 or a mysql:// DATABASE_URL")
+        if any(port == self.port or port > LAST_PORT for _, port in self.metrics_places):
+            raise SettingsError("METRICS: each worker takes a port, one of which would be PORT or beyond 65535")
+
+    @property
+    def metrics_places(self) -> list[tuple[str, int]]:
+        """An address and port for each worker's figures; none where they are not told."""
+        if self.metrics is None:
+            return []
+        host, first = self.metrics
+        return [(host, port) for port in range(first, first + self.workers)]
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "Settings":

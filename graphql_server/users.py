@@ -15,6 +15,7 @@ import httpx
 import orjson
 
 from graphql_server.errors import SettingsError, Unauthenticated, UserServerUnavailable
+from graphql_server.figures import Questions
 from graphql_server.settings import Settings
 
 TOKEN_LENGTH = 4096  # characters; gRPC and most proxies refuse headers of 8 KiB
@@ -61,6 +62,7 @@ class Users:
         self._refused = Remembered[bool](min(REFUSAL_SECONDS, cache_seconds))
         self._calls: dict[bytes, asyncio.Task[User | None]] = {}
         self._slots = asyncio.Semaphore(CALLS_AT_ONCE)
+        self.figures = Questions()
 
     async def authenticate(self, token: str | None) -> User:
         """Find the token's user; raises Unauthenticated or UserServerUnavailable."""
@@ -68,7 +70,10 @@ class Users:
         key = hashlib.sha256(token.encode()).digest()
         user = self._accepted.get(key)
         if user is None and not self._refused.get(key):
+            self.figures.forgotten += 1
             user = await self._share(key, token)
+        else:
+            self.figures.remembered += 1
         if user is None:
             raise Unauthenticated("The user server refuses this token.")
         return user
@@ -89,13 +94,16 @@ class Users:
 
     async def _ask(self, key: bytes, token: str) -> User | None:
         # An answer may be as old as its question, so its time runs from then.
-        asked = time.monotonic()
+        asked, began, answer = time.monotonic(), time.perf_counter(), "unavailable"
         try:
             async with asyncio.timeout(self._seconds), self._slots:
                 user = await self._server.ask(token)
+            answer = "accepted" if user else "refused"
         except TimeoutError as error:
             late = f"The user server gave no answer within {self._seconds:g} seconds."
             raise UserServerUnavailable(late) from error
+        finally:
+            self.figures.answers[answer].add(began)
         if user is None:
             self._refused.put(key, value=True, since=asked)
         else:

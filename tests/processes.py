@@ -70,6 +70,15 @@ class Process:
         """What it has written to stdout, a line of JSON each."""
         return [orjson.loads(line) for line in self.output.read_bytes().splitlines()]
 
+    def await_line(self, event: str) -> dict[str, Any]:
+        """The first line of its log whose event begins so; it is waited for."""
+        for _ in range(600):
+            for line in self.log():
+                if line["event"].startswith(event):
+                    return line
+            time.sleep(0.05)
+        raise AssertionError(f"no line says {event!r}")
+
     def terminate(self) -> int:
         """Ask it to stop; gives the exit status."""
         self.popen.terminate()

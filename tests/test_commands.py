@@ -39,6 +39,7 @@ WRONG = {
     "host": ["no host", "256.1.1.1"],
     "port": ["0", "65536", "http"],
     "workers": ["0", "2"],
+    "metrics": ["on", "9100", ":9100", "127.0.0.1:0", "127.0.0.1:65536", "256.1.1.1:9100"],
     "graphiql": ["yes"],
     "introspection": ["1"],
     "cors_origins": ["review.example", "https://review.example/path"],
@@ -337,21 +338,12 @@ def test_a_worker_that_dies_is_an_error_in_the_log_and_where_none_can_start_the_
         users_listening() as users,
         started(tmp_path, "serve", WORKERS="2", **settings_of(new_mysql, tmp_path / "media", users)) as process,
     ):
-        worker = await_line(process, "Started server process")["event"].strip("]").rpartition("[")[2]
+        worker = process.await_line("Started server process")["event"].strip("]").rpartition("[")[2]
         mysql.statements(new_mysql, "RENAME TABLE schema_migration TO hidden")
         os.kill(int(worker), signal.SIGKILL)
         assert process.popen.wait(30) == 1
-        died = await_line(process, "worker died and was replaced")
+        died = process.await_line("worker died and was replaced")
     assert (died["level"], died["pid"], died["status"]) == ("error", int(worker), -signal.SIGKILL)
-
-
-def await_line(process: Process, event: str) -> dict[str, Any]:
-    for _ in range(600):
-        for line in process.log():
-            if line["event"].startswith(event):
-                return line
-        time.sleep(0.05)
-    raise AssertionError(f"no line says {event!r}")
 
 
 def test_media_serves_the_folder_alone_signed_or_plain(environ: dict[str, str], tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def test_every_setting_is_documented_with_its_default() -> None:
     assert list(rows) == [field.name.upper() for field in dataclasses.fields(Settings)]
     for field in dataclasses.fields(Settings):
         default = field.default
-        shown = {dataclasses.MISSING: "\N{EN DASH}", False: "off", (): "none"}.get(default, str(default))
+        shown = {dataclasses.MISSING: "\N{EN DASH}", False: "off", (): "none", None: "off"}.get(default, str(default))
         if field.name != "decoders":
             assert rows[field.name.upper()].strip() in (shown, f"{default:g}" if isinstance(default, float) else shown)
 

@@ -1,5 +1,6 @@
 """The route /graphql: a request in, an answer out, by the draft of GraphQL over HTTP."""
 
+import time
 from collections.abc import Awaitable, Callable
 
 import orjson
@@ -8,6 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from graphql_server.errors import BadRequest, Unauthenticated, UserServerUnavailable, error_body
+from graphql_server.figures import Operations
 from graphql_server.http import requests
 from graphql_server.images import Album
 from graphql_server.schema.context import Context
@@ -28,6 +30,7 @@ class GraphQL:
         self._users = users
         self._max_bytes = max_bytes
         self._page = page
+        self.operations = Operations()
 
     async def respond(self, request: Request) -> Response:
         if self._page and request.method == "GET" and "query" not in request.query_params and wants_page(request):
@@ -44,7 +47,13 @@ class GraphQL:
             await request.close()
 
     async def _answer(self, request: Request, kind: str) -> Response:
-        answer = await self._run(request)
+        began = time.perf_counter()
+        try:
+            answer = await self._run(request)
+        except BadRequest as error:
+            self.operations.add("unknown", "refused", [error.code], began)
+            raise
+        self.operations.add(answer.operation, answer.outcome, answer.codes, began)
         # The draft has 200 for every well-formed request in application/json, for the sake of old clients.
         status = 400 if answer.refused and kind == RESPONSE else 200
         return Response(orjson.dumps(answer.body), status, media_type=f"{kind}; charset=utf-8")

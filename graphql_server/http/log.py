@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from graphql_server.errors import DatasetServerError, error_body
+from graphql_server.figures import Traffic
 
 PLAUSIBLE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -21,8 +22,9 @@ log = structlog.stdlib.get_logger(__name__)
 class RequestLog:
     """Takes the request's id from X-Request-Id or makes one, and gives it back in the same header."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, traffic: Traffic | None = None) -> None:
         self.app = app
+        self.traffic = traffic or Traffic()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -48,6 +50,7 @@ class RequestLog:
                     raise  # uvicorn then closes the connection in the middle of the answer
                 await JSONResponse(error_body(BUG, DatasetServerError.code), 500)(scope, receive, answer)
             finally:
+                self.traffic.add(scope["path"].removeprefix(scope.get("root_path", "")), status, began)
                 # The path alone: the query string may hold a signature.
                 milliseconds = round((time.perf_counter() - began) * 1000, 1)
                 log.info("request", method=scope["method"], path=scope["path"], status=status, ms=milliseconds)

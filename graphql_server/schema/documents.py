@@ -34,15 +34,21 @@ class Documents:
         self._rules = [*specified_rules] if introspection else [*specified_rules, NoSchemaIntrospectionCustomRule]
         self._remembered = OrderedDict[str, DocumentNode]()
         self._characters = 0
+        self.found = self.prepared = 0
         # One thread of its own: hostile documents take turns with each other, and neither stop the event loop nor
         # take the threads that write files.
         self._thread = ThreadPoolExecutor(1, "documents")
 
+    def __len__(self) -> int:
+        return len(self._remembered)
+
     async def get(self, query: str) -> DocumentNode | Sequence[GraphQLError]:
         """The document, or what is wrong with it."""
         if query in self._remembered:
+            self.found += 1
             self._remembered.move_to_end(query)
             return self._remembered[query]
+        self.prepared += 1
         document = await asyncio.get_running_loop().run_in_executor(self._thread, self._prepare, query)
         if isinstance(document, DocumentNode):
             self._remember(query, document)

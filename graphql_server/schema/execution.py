@@ -1,11 +1,18 @@
 """Runs an operation: parse, validate, execute, and say of each error what a client may know."""
 
 import secrets
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
-from graphql import DocumentNode, ExecutionResult, GraphQLError, OperationType, get_operation_ast
+from graphql import (
+    DocumentNode,
+    ExecutionResult,
+    GraphQLError,
+    OperationType,
+    get_operation_ast,
+)
 from graphql.execution import execute  # pyright: ignore[reportUnknownVariableType] - half typed by graphql-core
 from strawberry.schema.config import StrawberryConfig
 
@@ -38,10 +45,23 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The response; `refused`: it failed before execution, and so has no data at all."""
+    """The response; `refused`: it failed before execution, and so has no data at all.
+
+    `operation` is query, mutation or subscription, or unknown where none could be found in the document.
+    """
 
     body: dict[str, Any]
     refused: bool = False
+    operation: str = "unknown"
+
+    @property
+    def outcome(self) -> str:
+        return "refused" if self.refused else "errors" if "errors" in self.body else "ok"
+
+    @property
+    def codes(self) -> list[str]:
+        """The code of each error."""
+        return [error["extensions"]["code"] for error in self.body.get("errors", ())]
 
 
 def build_schema() -> GuardedSchema:
@@ -61,17 +81,30 @@ class Executor:
         self._introspection = introspection
         # Strawberry has no public way to graphql-core's schema.
         self._schema = build_schema()._schema  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-        self._documents = Documents(self._schema, limits, introspection=introspection)
+        self.documents = Documents(self._schema, limits, introspection=introspection)
         self._rounds = Rounds()
 
     async def run(self, operation: Operation, context: Context, *, mutations: bool = True) -> Answer:
         """Run an operation; without `mutations` (HTTP GET) only queries. Raises BadRequest for a mutation then."""
-        document = await self._documents.get(operation.query)
+        document = await self.documents.get(operation.query)
         if not isinstance(document, DocumentNode):
             return Answer({"errors": [_formatted(error) for error in document]}, refused=True)
-        if refusal := self._refusal(document, operation, mutations=mutations):
-            return Answer({"errors": [_formatted(refusal)]}, refused=True)
-        result = execute(
+        wanted = get_operation_ast(document, operation.name)
+        if wanted is None:
+            return Answer({"errors": [_formatted(_no_operation(operation.name))]}, refused=True)
+        if not mutations and wanted.operation is not OperationType.QUERY:
+            raise BadRequest("GET only queries; send mutations by POST.", 405, "METHOD_NOT_ALLOWED")
+        try:
+            hold_cost(document, wanted, operation.variables, self._limits)
+        except QueryTooComplex as error:
+            return refused(error, wanted.operation.value)
+        result = self._execute(document, operation, context)
+        return _answer(result if isinstance(result, ExecutionResult) else await result, wanted.operation.value)
+
+    def _execute(
+        self, document: DocumentNode, operation: Operation, context: Context
+    ) -> ExecutionResult | Awaitable[ExecutionResult]:
+        return execute(
             self._schema,
             document,
             context_value=context,
@@ -83,35 +116,29 @@ class Executor:
             rounds=self._rounds,
             pace=context.pace,
         )
-        return _answer(result if isinstance(result, ExecutionResult) else await result)
-
-    def _refusal(self, document: DocumentNode, operation: Operation, *, mutations: bool) -> GraphQLError | None:
-        wanted = get_operation_ast(document, operation.name)
-        if wanted is None:
-            name = operation.name
-            message = f"There is no operation '{name}'." if name else "Say which operation to run: operationName."
-            return GraphQLError(message, extensions={"code": "OPERATION_RESOLUTION_FAILURE"})
-        if not mutations and wanted.operation is not OperationType.QUERY:
-            raise BadRequest("GET only queries; send mutations by POST.", 405, "METHOD_NOT_ALLOWED")
-        try:
-            hold_cost(document, wanted, operation.variables, self._limits)
-        except QueryTooComplex as error:
-            return GraphQLError(str(error), original_error=error)
-        return None
 
 
-def refused(error: DatasetServerError) -> Answer:
-    """The answer to a request that is refused before its operation is known."""
-    return Answer({"errors": [_formatted(GraphQLError(str(error), original_error=error))]}, refused=True)
+def _no_operation(name: str | None) -> GraphQLError:
+    message = f"There is no operation '{name}'." if name else "Say which operation to run: operationName."
+    return GraphQLError(message, extensions={"code": "OPERATION_RESOLUTION_FAILURE"})
 
 
-def _answer(result: ExecutionResult) -> Answer:
+def refused(error: DatasetServerError, operation: str = "unknown") -> Answer:
+    """The answer to a request that is refused before its operation is run, perhaps before that is known."""
+    return Answer(
+        {"errors": [_formatted(GraphQLError(str(error), original_error=error))]}, refused=True, operation=operation
+    )
+
+
+def _answer(result: ExecutionResult, operation: str) -> Answer:
     if not result.errors:
-        return Answer({"data": result.data})
+        return Answer({"data": result.data}, operation=operation)
     if result.data is None and all(error.path is None for error in result.errors):
         # graphql-core refuses variables here, before it executes anything.
-        return Answer({"errors": [_formatted(coded(error, "BAD_USER_INPUT")) for error in result.errors]}, refused=True)
-    return Answer({"errors": [_formatted(_shown(error)) for error in result.errors], "data": result.data})
+        errors = [_formatted(coded(error, "BAD_USER_INPUT")) for error in result.errors]
+        return Answer({"errors": errors}, refused=True, operation=operation)
+    errors = [_formatted(_shown(error)) for error in result.errors]
+    return Answer({"errors": errors, "data": result.data}, operation=operation)
 
 
 def _formatted(error: GraphQLError) -> dict[str, Any]:

@@ -1,0 +1,240 @@
+"""What Prometheus reads of the server, by the parsers of its own Python library."""
+
+import asyncio
+import os
+import signal
+import socket
+import time
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics  # pyright: ignore[reportUnknownVariableType]
+from prometheus_client.parser import text_string_to_metric_families as metrics
+
+from graphql_server import migrations
+from tests import mysql
+from tests.chaos.relay import relaying
+from tests.front_door import QUERY, send
+from tests.photos import photo
+from tests.processes import Process, free_port, server_of, settings_of, started, users_listening
+from tests.servers import Server, running, settings_for
+from tests.test_races import name_against_a_rival
+
+Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+
+def read(place: str, path: str = "/metrics") -> Samples:
+    """Every sample of a scrape, by its name without the prefix, and its labels in order."""
+    answer = httpx.get(f"http://{place}{path}", trust_env=False, verify=False)
+    assert answer.headers["content-type"].startswith("text/plain")
+    return {
+        (sample.name.removeprefix("dataset_server_"), tuple(sorted(sample.labels.items()))): sample.value
+        for family in metrics(answer.text)
+        for sample in family.samples
+    }
+
+
+def value(samples: Samples, name: str, **labels: str) -> float:
+    return samples[name, tuple(sorted(labels.items()))]
+
+
+@pytest.fixture
+def place() -> str:
+    return f"127.0.0.1:{free_port()}"
+
+
+@pytest.fixture
+def watched(database_url: str, media_root: Path, place: str) -> Generator[Server]:
+    host, _, port = place.partition(":")
+    with running(settings_for(database_url, media_root, metrics=(host, int(port)))) as server:
+        yield server
+
+
+def test_operations_are_counted_by_type_outcome_and_code(watched: Server, place: str) -> None:
+    for _ in range(3):
+        watched.data(QUERY)
+    watched.codes("{ nothing }")
+    watched.codes("mutation { removeImage(input: {pk: 0}) { image { pk } } }")
+    watched.codes("{ images(first: 5000) { totalCount } untrained { title } }")
+    send(watched, content=b"no JSON", headers={"content-type": "application/json"})
+    now = read(place)
+    count = "operation_duration_seconds_count"
+    assert value(now, count, operation="query", outcome="ok") == 3
+    assert value(now, count, operation="mutation", outcome="errors") == 1
+    assert value(now, count, operation="unknown", outcome="refused") == 2
+    assert value(now, "operation_duration_seconds_sum", operation="query", outcome="ok") > 0
+    assert value(now, "errors_total", code="GRAPHQL_VALIDATION_FAILED") == 1
+    assert value(now, "errors_total", code="NOT_FOUND") == 1
+    assert value(now, "errors_total", code="BAD_REQUEST") == 1
+    assert value(now, "http_requests_total", route="graphql", status="200") == 6
+    assert value(now, "http_requests_total", route="graphql", status="400") == 1
+    assert value(now, "documents_total", source="remembered") == 2
+    assert value(now, "documents_total", source="prepared") == 4
+    assert value(now, "tokens_total", source="user_server") == 1
+    assert value(now, "user_server_duration_seconds_count", answer="accepted") == 1
+
+
+def test_uploads_are_counted_by_what_became_of_them(watched: Server, place: str) -> None:
+    content = photo()
+    watched.save(content)
+    watched.save(content)
+    watched.upload(b"no picture")
+    watched.upload(photo(seed=2), confidence=2)
+    now = read(place)
+    assert value(now, "uploads_total", outcome="saved") == 1
+    assert value(now, "uploads_total", outcome="known") == 1
+    assert value(now, "uploads_refused_total", code="IMAGE_UNREADABLE") == 1
+    assert value(now, "uploads_refused_total", code="BAD_USER_INPUT") == 1
+    assert value(now, "upload_bytes_total") == 2 * len(content) + len(b"no picture")
+    assert value(now, "upload_duration_seconds_count") == 4
+    assert value(now, "database_transaction_duration_seconds_count") == 2
+    assert value(now, "database_connections") >= 1
+    for idle in ("database_connections_used", "database_connections_awaited", "pictures_decoding", "pictures_awaited"):
+        assert value(now, idle) == 0
+
+
+def test_buckets_add_up_and_every_duration_is_in_one(watched: Server, place: str) -> None:
+    watched.data(QUERY)
+    labels = {"operation": "query", "outcome": "ok"}
+    buckets = [
+        (float(dict(key)["le"]), count)
+        for (name, key), count in read(place).items()
+        if name == "operation_duration_seconds_bucket" and labels.items() <= dict(key).items()
+    ]
+    assert [edge for edge, _ in buckets] == sorted(edge for edge, _ in buckets)
+    assert [count for _, count in buckets] == sorted(count for _, count in buckets)
+    assert buckets[-1] == (float("inf"), 1)
+
+
+def test_a_user_server_that_is_away_is_counted(watched: Server, place: str) -> None:
+    watched.user_server.answer = httpx.ConnectError("away")
+    assert watched.codes(QUERY) == ["USER_SERVER_UNAVAILABLE"]
+    now = read(place)
+    assert value(now, "user_server_duration_seconds_count", answer="unavailable") == 1
+    assert value(now, "errors_total", code="USER_SERVER_UNAVAILABLE") == 1
+
+
+def test_a_database_that_is_frozen_is_counted_with_those_who_wait_for_its_connections(
+    migrated_mysql: str, media_root: Path, place: str
+) -> None:
+    host, _, port = place.partition(":")
+    own = {"metrics": (host, int(port)), "database_pool": 2, "database_seconds": 2.0}
+    mysql.empty(migrated_mysql)
+    with relaying(migrated_mysql) as (url, relay), running(settings_for(url, media_root, **own)) as server:
+        relay.freeze()
+        with ThreadPoolExecutor(5) as threads:
+            answers = [threads.submit(server.codes, QUERY) for _ in range(5)]
+            frozen = await_all(place, 5)
+            assert [answer.result() for answer in answers] == [["DATABASE_UNAVAILABLE"]] * 5
+        relay.thaw()
+        now = read(place)
+    assert value(frozen, "database_connections_used") + value(frozen, "database_connections_awaited") == 5
+    assert value(now, "database_connections_used") + value(now, "database_connections_awaited") == 0
+    assert value(now, "database_unavailable_total") == value(now, "errors_total", code="DATABASE_UNAVAILABLE") == 5
+
+
+@pytest.mark.parametrize("engine", ["mysql"], indirect=True)
+def test_a_transaction_that_met_a_deadlock_is_counted_with_its_further_attempt(watched: Server, place: str) -> None:
+    asyncio.run(name_against_a_rival(watched))
+    now = read(place)
+    assert value(now, "database_transactions_tried_again_total") == 1
+    assert value(now, "database_transaction_duration_seconds_count") == 1
+
+
+def await_all(place: str, tasks: int) -> Samples:
+    """The first scrape by which so many tasks have a connection or wait for one."""
+    for _ in range(100):
+        now = read(place)
+        if value(now, "database_connections_used") + value(now, "database_connections_awaited") == tasks:
+            return now
+        time.sleep(0.01)
+    raise AssertionError(f"never {tasks} tasks at once")
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+def test_nothing_that_a_client_chooses_makes_a_new_series(watched: Server, place: str) -> None:
+    def strange(number: int) -> None:
+        name = f"Chosen{number}"
+        watched.post(f"query {name} {{ {name}: untrained {{ title }} }}")
+        watched.post(f"{{ {name} }}")
+        watched.get(f"/{name}")
+        watched.get(f"/graphql/{name}")
+        send(watched, method=name.upper())
+        watched.post(QUERY, {}, **{"x-request-id": name, "authorization": f"Bearer {name}"})
+
+    strange(0)
+    before = read(place)
+    for number in range(1, 20):
+        strange(number)
+    assert read(place).keys() == before.keys()
+    assert not [key for key in before if "chosen" in str(key).lower()]
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+def test_figures_of_the_process_come_along_and_open_metrics_is_spoken_as_well(watched: Server, place: str) -> None:
+    names = {name for name, _ in read(place)}
+    assert {"process_resident_memory_bytes", "process_open_fds", "python_gc_collections_total"} <= names
+    accept = {"accept": "application/openmetrics-text; version=1.0.0"}
+    answer = httpx.get(f"http://{place}/metrics", headers=accept, trust_env=False, verify=False)
+    assert {family.name for family in open_metrics(answer.text)} >= {"dataset_server_errors", "process_cpu_seconds"}
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+def test_clients_find_no_figures_on_their_port_and_the_other_port_is_free_again_in_the_end(
+    database_url: str, media_root: Path, place: str
+) -> None:
+    host, _, port = place.partition(":")
+    with running(settings_for(database_url, media_root, metrics=(host, int(port)))) as server:
+        assert server.get("/metrics").status_code == 404
+    socket.create_server((host, int(port))).close()
+
+
+def test_each_worker_tells_its_figures_and_one_that_takes_the_place_of_another_does_so_too(
+    new_mysql: str, tmp_path: Path
+) -> None:
+    asyncio.run(migrations.run(new_mysql, lambda name: None))
+    first = free_pair()
+    places = [f"127.0.0.1:{first}", f"127.0.0.1:{first + 1}"]
+    with users_listening() as users:
+        settings = settings_of(new_mysql, tmp_path / "media", users)
+        with started(tmp_path, "serve", WORKERS="2", METRICS=places[0], **settings) as process:
+            server = server_of(process, settings)
+            await_told(places)
+            for _ in range(20):
+                server.data(QUERY)
+            assert sum(answered(read(place)) for place in places) == 20
+            os.kill(worker(process), signal.SIGKILL)
+            process.await_line("worker died and was replaced")
+            assert 0 in [answered(samples) for samples in await_told(places)]
+
+
+def await_told(places: list[str]) -> list[Samples]:
+    """What all of these tell, once they do."""
+    for _ in range(300):
+        try:
+            return [read(place) for place in places]
+        except httpx.HTTPError:
+            time.sleep(0.1)
+    raise AssertionError("a port tells nothing")
+
+
+def answered(samples: Samples) -> float:
+    return value(samples, "operation_duration_seconds_count", operation="query", outcome="ok")
+
+
+def worker(process: Process) -> int:
+    return int(process.await_line("Started server process")["event"].strip("]").rpartition("[")[2])
+
+
+def free_pair() -> int:
+    """A port that is free, as the next one is."""
+    while True:
+        port = free_port()
+        try:
+            socket.create_server(("127.0.0.1", port + 1)).close()
+        except OSError:
+            continue
+        return port
