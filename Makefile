@@ -37,7 +37,7 @@ chaos: .venv/testing ## kill, freeze, fill up and cut off what the server needs;
 soak: .venv/testing ## keep a server at full load for SECONDS=600, and watch its memory and handles
 	scripts/with-engine mysql $(BIN)/python -m tests.soak $(SECONDS)
 
-interop: .venv/testing examples/node_modules/.all ## try clients, gateways, generators and schema tools on the server
+interop: .venv/testing examples/node_modules/.all .cache/clients/installed ## try clients, gateways, generators and schema tools on the server
 	$(BIN)/pytest -o python_files='interop_*.py' tests/interop $(ARGS)
 
 lint: .venv/testing ## check style and which module imports which
@@ -62,6 +62,7 @@ lock: .cache/tools/installed ## write the lock files anew; ARGS=--upgrade takes 
 	$(COMPILE) requirements/build.in -c requirements/test.txt -o requirements/build.txt
 	$(COMPILE) requirements/node.in -c requirements/test.txt -o requirements/node.txt
 	$(COMPILE) requirements/tools.in -o requirements/tools.txt
+	$(COMPILE) requirements/clients.in -o requirements/clients.txt
 
 audit: .cache/tools/installed .venv/testing ## look for known vulnerabilities, and for others by a minute of made-up operations
 	$(BIN)/ruff check --select S --ignore S101 graphql_server
@@ -69,6 +70,7 @@ audit: .cache/tools/installed .venv/testing ## look for known vulnerabilities, a
 	@# Last, because where the advisories are out of reach this fails, and the others need no network.
 	.cache/tools/bin/pip-audit --strict --disable-pip --require-hashes -r requirements/test.txt
 	.cache/tools/bin/pip-audit --strict --disable-pip --require-hashes -r requirements/tools.txt
+	.cache/tools/bin/pip-audit --strict --disable-pip --require-hashes -r requirements/clients.txt
 
 clean: ## remove what the other targets made; the demo's data stay in var
 	rm -rf .venv .cache build dist graphql_server/http/static graphiql/node_modules examples/node_modules
@@ -97,6 +99,11 @@ examples/node_modules/.some: examples/package-lock.json | .venv/testing
 examples/node_modules/.all: examples/package-lock.json | .venv/testing
 	$(NPM_CI)
 	@touch $(CURDIR)/$@ $(CURDIR)/examples/node_modules/.some
+
+.cache/clients/installed: requirements/clients.txt
+	@scripts/make-venv $(PYTHON) .cache/clients
+	.cache/clients/bin/python -m pip install --disable-pip-version-check --require-hashes -r requirements/clients.txt
+	@touch $@
 
 .cache/tools/bin/python:
 	@scripts/make-venv $(PYTHON) .cache/tools

