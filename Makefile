@@ -2,6 +2,7 @@
 PYTHON ?= python3
 ARGS ?=
 SECONDS ?= 600
+SEED ?= 1
 # What the tests start; Playwright needs libatomic1.
 PROGRAMS := chromium libatomic1 nginx libnginx-mod-http-js
 BIN := .venv/bin
@@ -14,7 +15,7 @@ COMPILE = .cache/tools/bin/uv pip compile --quiet --universal --python-version 3
 	--no-emit-index-url --no-annotate --custom-compile-command "make lock" $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-mariadb chaos soak interop lint types format schema lock audit clean
+.PHONY: help serve test test-mariadb chaos differential soak interop lint types format schema lock audit clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +34,9 @@ test-mariadb: .venv/testing examples/node_modules/.some ## run pytest on SQLite 
 chaos: .venv/testing ## kill, freeze, fill up and cut off what the server needs; 10 minutes, as root
 	@scripts/debian-packages libfaketime mount
 	env -u TEST_DATABASE_URL scripts/with-engine mysql $(BIN)/pytest -o python_files='chaos_*.py' --timeout 300 tests/chaos $(ARGS)
+
+differential: .venv/testing ## compare the planner with graphql-core on made-up operations; COUNT=5000, SEED=1
+	COUNT=$(or $(COUNT),5000) SEED=$(SEED) scripts/with-engine mysql $(BIN)/pytest --timeout 3600 tests/test_planner.py $(ARGS)
 
 soak: .venv/testing ## keep a server at full load for SECONDS=600, and watch its memory and handles
 	scripts/with-engine mysql $(BIN)/python -m tests.soak $(SECONDS)

@@ -54,9 +54,7 @@ def create_app(settings: Settings, user_transport: httpx.AsyncBaseTransport | No
             app.router.routes[:] = _routes(settings, parts, endpoint)
             # Starlette would send clients on to whatever address their Host header makes up.
             app.router.redirect_slashes = False
-            async with _metrics(
-                settings, Figures(traffic, endpoint.operations, executor.documents, parts.album, parts.users)
-            ):
+            async with _metrics(settings, Figures(traffic, endpoint.operations, executor, parts.album, parts.users)):
                 yield
 
     traffic = Traffic()

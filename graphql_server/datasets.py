@@ -36,10 +36,9 @@ def conditions(
     return tuple(found)
 
 
-async def untrained(database: Database) -> Row:
+async def untrained(database: Database, columns: tuple[str, ...] = TABLE.columns) -> Row:
     """The open dataset's row."""
-    columns = ", ".join(TABLE.columns)
-    (row,) = await database.fetch(f"SELECT {columns} FROM {TABLE.name} WHERE untrained = 1")
+    (row,) = await database.fetch(f"SELECT {', '.join(columns)} FROM {TABLE.name} WHERE untrained = 1")
     return row
 
 

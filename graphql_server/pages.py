@@ -8,13 +8,17 @@ All arms of all pages of one level (the images of 50 datasets, say) are one stat
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from graphql_server.database import Database
 from graphql_server.engines import Row
 
 # SQLite takes 500 SELECTs in one UNION ALL, and any number of such unions.
 UNION = 400
+# Statements' texts that are remembered; their arguments are not in them.
+REMEMBERED = 256
+LONGEST_REMEMBERED = 100  # arms
 # No column that is looked through holds a longer text; one that is looked for goes to the database for each page.
 LONGEST_TEXT = 255
 
@@ -86,8 +90,7 @@ class Order:
         return replace(self, descending=not self.descending)
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(NamedTuple):
     """The place of a row in an order."""
 
     value: Any
@@ -102,13 +105,8 @@ class Listing:
     order: Order
     conditions: tuple[Condition, ...] = ()
 
-    def position(self, row: Row) -> Position:
-        column = self.order.column
-        return Position(None if column is None else row[self.table.columns.index(column)], row[0])
 
-
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """One page: at most `limit` rows of `parent` between two positions, counted from the end if `backward`."""
 
     limit: int
@@ -120,26 +118,33 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """The rows of a span in the listing's order; `more`: there are others beyond the limit."""
+    """The rows of a span in the listing's order; `more`: there are others beyond the limit.
+
+    A row has the columns that were asked for first; `ordered_by` is where the value stands that it is ordered by.
+    """
 
     rows: Sequence[Row]
     more: bool
+    ordered_by: int | None
+
+    def position(self, row: Row) -> Position:
+        return Position(None if self.ordered_by is None else row[self.ordered_by], row[0])
 
 
-async def slices(database: Database, listing: Listing, spans: Sequence[Span]) -> list[Slice]:
-    """Read many pages of one listing by one statement."""
-    selects = [
-        (number, select)
-        for number, span in enumerate(spans)
-        for select in _selects(listing, span, database.engine.name)
-    ]
-    numbered = [f"SELECT {number} AS span, {select.sql}" for number, select in selects]
-    args = [arg for _, select in selects for arg in select.args]
+async def slices(database: Database, listing: Listing, spans: Sequence[Span], columns: tuple[str, ...]) -> list[Slice]:
+    """Read many pages of one listing, these columns of them, by one statement."""
+    order = listing.order.column
+    read = columns if order is None or order in columns else (*columns, order)
+    ordered_by = None if order is None else read.index(order)
+    arms, args = _statement(listing, spans, read, database.engine.name)
+    rows = await database.fetch(_union(arms, database.engine.name), args)
+    if len(spans) == 1:
+        return [_cut(rows, spans[0], ordered_by)]
     found = [list[Row]() for _ in spans]
-    for row in await database.fetch(_union(numbered, database.engine.name), args):
-        number: int = row[0]
-        found[number].append(tuple(row[1:]))
-    return [_cut(rows, span) for rows, span in zip(found, spans, strict=True)]
+    for row in rows:
+        number: int = row[-1]
+        found[number].append(row)
+    return [_cut(rows, span, ordered_by) for rows, span in zip(found, spans, strict=True)]
 
 
 async def counts(database: Database, listing: Listing, parents: Sequence[int | None]) -> list[int]:
@@ -158,21 +163,30 @@ async def counts(database: Database, listing: Listing, parents: Sequence[int | N
     return [found.get(parent, 0) for parent in parents]
 
 
-async def rows_of(database: Database, table: Table, pks: Sequence[int]) -> dict[int, Row]:
+async def rows_of(
+    database: Database, table: Table, pks: Sequence[int], columns: tuple[str, ...] | None = None
+) -> dict[int, Row]:
     """The rows with these keys, by one statement; a key that has none is left out."""
     marks = ", ".join("?" * len(pks))
-    rows = await database.fetch(f"SELECT {', '.join(table.columns)} FROM {table.name} WHERE pk IN ({marks})", pks)
+    read = ", ".join(columns or table.columns)
+    rows = await database.fetch(f"SELECT {read} FROM {table.name} WHERE pk IN ({marks})", pks)
     return {row[0]: row for row in rows}
 
 
-def _cut(rows: list[Row], span: Span) -> Slice:
-    kept = rows[: span.limit]
-    return Slice(kept[::-1] if span.backward else kept, len(rows) > span.limit)
+def _cut(rows: Sequence[Row], span: Span, ordered_by: int | None) -> Slice:
+    more = len(rows) > span.limit
+    kept = rows[: span.limit] if more else rows
+    return Slice(kept[::-1] if span.backward else kept, more, ordered_by)
 
 
-def _union(selects: Sequence[str], engine: str) -> str:
+def _union(selects: tuple[str, ...], engine: str) -> str:
     if len(selects) == 1:
         return selects[0]
+    return _joined(selects, engine) if len(selects) <= LONGEST_REMEMBERED else _joined.__wrapped__(selects, engine)
+
+
+@lru_cache(REMEMBERED)
+def _joined(selects: tuple[str, ...], engine: str) -> str:
     wrap = "SELECT * FROM ({})" if engine == "sqlite" else "({})"
     parts = [wrap.format(select) for select in selects]
     if engine == "sqlite" and len(parts) > UNION:
@@ -180,27 +194,82 @@ def _union(selects: Sequence[str], engine: str) -> str:
     return " UNION ALL ".join(parts)
 
 
-def _selects(listing: Listing, span: Span, engine: str) -> Iterator[Condition]:
-    """The arms of a span, each `columns FROM … LIMIT one more than wanted`."""
-    table = listing.table
-    order = listing.order.reversed if span.backward else listing.order
-    start, end = (span.before, span.after) if span.backward else (span.after, span.before)
-    nested = span.parent is not None
-    column = order.column or _fixed(listing, nested=nested)
+# What an argument of a span's statement is; behind them come the arguments of the listing's conditions.
+LIMIT, NUMBER, PARENT, AFTER, BEFORE, CONDITIONS = 0, 1, 2, 3, 5, 7
+
+
+def _statement(
+    listing: Listing, spans: Sequence[Span], read: tuple[str, ...], engine: str
+) -> tuple[tuple[str, ...], list[Any]]:
+    """The arms of all spans, and their arguments. Of several spans, each row ends with the number of its own."""
+    conditions = tuple((each.sql, len(each.args), each.fixes) for each in listing.conditions)
+    given = [arg for condition in listing.conditions for arg in condition.args]
+    selects: list[str] = []
+    args: list[Any] = []
+    several = len(spans) > 1
+    for number, (limit, parent, after, before, backward) in enumerate(spans):
+        shape = (parent is not None, _kind(after), _kind(before), backward, several)
+        texts, places = _arms_of(listing.table, listing.order, conditions, read, shape, engine)
+        values = (limit + 1, number, parent, *(after or NOWHERE), *(before or NOWHERE), *given)
+        selects += texts
+        args += [values[place] for place in places]
+    return tuple(selects), args
+
+
+NOWHERE = (None, None)
+
+
+def _kind(position: Position | None) -> str:
+    """What a statement depends on of a position; the rest are arguments."""
+    if position is None:
+        return "none"
+    return "key" if position.value is None else "value"
+
+
+@lru_cache(REMEMBERED)
+def _arms_of(
+    table: Table,
+    order: Order,
+    conditions: tuple[tuple[str, int, str | None], ...],
+    read: tuple[str, ...],
+    shape: tuple[bool, str, str, bool, bool],
+    engine: str,
+) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """The arms of a span, each `columns FROM … LIMIT one more than wanted`, and what each of their arguments is."""
+    nested, after, before, backward, several = shape
+    order = order.reversed if backward else order
+    start, end = _place(after, AFTER), _place(before, BEFORE)
+    start, end = (end, start) if backward else (start, end)
+    column = order.column or _fixed(table, conditions, nested=nested)
     hint = f" FORCE INDEX ({table.indexes[nested, column]})" if engine == "mysql" else ""
-    parent = (Condition(f"{table.parent} = ?", (span.parent,)),) if nested else ()
+    parent = (Condition(f"{table.parent} = ?", (PARENT,)),) if nested else ()
     bound = (_precedes(order, end),) if end else ()
     sort = _sort(order, table.parent if nested else None, column)
+    columns = ", ".join((*read, "? AS span") if several else read)
+    number = (NUMBER,) if several else ()
+    selects = list[Condition]()
     for arm in _arms(order, start):
-        where = _where((*parent, *arm, *bound, *listing.conditions))
-        sql = f"{', '.join(table.columns)} FROM {table.name}{hint}{where.sql} ORDER BY {sort} LIMIT ?"
-        yield Condition(sql, (*where.args, span.limit + 1))
+        where = _where((*parent, *arm, *bound, *_numbered(conditions)))
+        sql = f"SELECT {columns} FROM {table.name}{hint}{where.sql} ORDER BY {sort} LIMIT ?"
+        selects.append(Condition(sql, (*number, *where.args, LIMIT)))
+    return tuple(select.sql for select in selects), tuple(arg for select in selects for arg in select.args)
 
 
-def _fixed(listing: Listing, *, nested: bool) -> str | None:
+def _place(kind: str, at: int) -> Position | None:
+    """A position that has the places of its arguments for values."""
+    return None if kind == "none" else Position(None if kind == "key" else at, at + 1)
+
+
+def _numbered(conditions: tuple[tuple[str, int, str | None], ...]) -> Iterator[Condition]:
+    at = CONDITIONS
+    for sql, count, _ in conditions:
+        yield Condition(sql, tuple(range(at, at + count)))
+        at += count
+
+
+def _fixed(table: Table, conditions: tuple[tuple[str, int, str | None], ...], *, nested: bool) -> str | None:
     """The column by whose index the rows that meet the conditions are found without looking at others."""
-    columns = (condition.fixes for condition in listing.conditions)
-    return next((column for column in columns if column and (nested, column) in listing.table.indexes), None)
+    return next((column for _, _, column in conditions if column and (nested, column) in table.indexes), None)
 
 
 def _arms(order: Order, start: Position | None) -> list[tuple[Condition, ...]]:

@@ -13,14 +13,18 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
-from graphql import DocumentNode, get_introspection_query
+from graphql import get_introspection_query
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from graphql_server import migrations
 from graphql_server.app import create_app
+from graphql_server.planner import Planner
 from graphql_server.schema.documents import Documents
 from graphql_server.schema.execution import build_schema
+from graphql_server.schema.fields import links_of
 from graphql_server.schema.limits import Limits
+from graphql_server.schema.operations import Document
+from graphql_server.schema.types import STORED
 from graphql_server.serving import calm_collector
 from tests.documents import HOSTILE
 from tests.rows import put_datasets, put_images, serving, sql, untrained_pk
@@ -410,13 +414,14 @@ def anyio_backend() -> str:
 
 
 def documents() -> Documents:
-    schema = build_schema()._schema  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - as the executor gets it
-    return Documents(schema, Limits(), introspection=False)
+    schema = build_schema()
+    graphql = schema._schema  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - as the executor gets it
+    return Documents(graphql, Planner(graphql, links_of(schema, STORED)), Limits(), introspection=False)
 
 
-async def seen_once(remembered: Documents, query: str) -> weakref.ref[DocumentNode]:
+async def seen_once(remembered: Documents, query: str) -> weakref.ref[Document]:
     document = await remembered.get(query)
-    assert isinstance(document, DocumentNode)
+    assert isinstance(document, Document)
     return weakref.ref(document)
 
 
@@ -424,7 +429,7 @@ async def seen_once(remembered: Documents, query: str) -> weakref.ref[DocumentNo
 async def test_a_flood_of_documents_neither_fills_the_memory_nor_forgets_those_in_use() -> None:
     remembered = documents()
     hot = await remembered.get("{ untrained { pk } }")
-    seen: list[weakref.ref[DocumentNode]] = []
+    seen: list[weakref.ref[Document]] = []
     for number in range(100):
         seen.append(await seen_once(remembered, f'{{ node(id: "{number} {"x" * 20_000}") {{ id }} }}'))
         assert await remembered.get("{ untrained { pk } }") is hot
@@ -436,7 +441,7 @@ async def test_a_flood_of_documents_neither_fills_the_memory_nor_forgets_those_i
 async def test_documents_that_were_refused_are_not_kept() -> None:
     remembered = documents()
     refused = await remembered.get("{ nothing }")
-    assert not isinstance(refused, DocumentNode)
+    assert not isinstance(refused, Document)
     assert await remembered.get("{ nothing }") is not refused
 
 
@@ -451,7 +456,7 @@ def test_a_new_document_does_not_wait_in_the_threads_that_write_files(tmp_path: 
         busy = [loop.run_in_executor(None, held.wait) for _ in range(64)]
         try:
             async with asyncio.timeout(5):
-                assert isinstance(await documents().get("{ untrained { pk } }"), DocumentNode)
+                assert isinstance(await documents().get("{ untrained { pk } }"), Document)
         finally:
             held.set()
             await asyncio.gather(*busy)

@@ -73,6 +73,8 @@ def test_operations_are_counted_by_type_outcome_and_code(watched: Server, place:
     assert value(now, "http_requests_total", route="graphql", status="400") == 1
     assert value(now, "documents_total", source="remembered") == 2
     assert value(now, "documents_total", source="prepared") == 4
+    assert value(now, "executions_total", executor="planner") == 3
+    assert value(now, "executions_total", executor="graphql-core") == 2
     assert value(now, "tokens_total", source="user_server") == 1
     assert value(now, "user_server_duration_seconds_count", answer="accepted") == 1
 

@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -14,6 +14,7 @@ from graphql_server.engines import Row
 from graphql_server.errors import BadUserInput
 from graphql_server.pages import LONGEST_TEXT, Listing, Order, Position, Slice, Span
 from graphql_server.schema.context import Info
+from graphql_server.schema.fields import joint, leaf, part
 
 T = TypeVar("T")
 PAGE = 50
@@ -38,38 +39,35 @@ SIZE = ListSize(
 
 
 @dataclass(frozen=True, slots=True)
-class Page(Generic[T]):
+class Page:
     """A slice that was read, and how to make its rows into objects."""
 
     listing: Listing
     span: Span
     slice: Slice
-    make: Callable[[Row], T]
+    make: Callable[..., Any]
 
     def cursor(self, row: Row) -> str:
-        return cursor_of(self.listing, row)
+        return cursor_of(self.listing.order, self.slice.position(row))
 
-    async def more(self, info: Info, *, backward: bool) -> bool:
-        """Whether there are items before (backward) or behind this page."""
+    def end(self, at: int) -> str | None:
+        """The cursor of the first or the last item."""
+        return self.cursor(self.slice.rows[at]) if self.slice.rows else None
+
+    def beyond(self, *, backward: bool) -> Span | bool:
+        """Whether there are items before (backward) or behind this page, or the page that tells."""
         if backward == self.span.backward:
             return self.slice.more
         if (self.span.before if self.span.backward else self.span.after) is None:
             return False
         # The page began at a cursor; whether anything lies on its other side is only asked when wanted.
         edge = self._edge(backward=backward)
-        span = Span(
-            limit=0,
-            parent=self.span.parent,
-            after=None if backward else edge,
-            before=edge if backward else None,
-            backward=backward,
-        )
-        return (await info.context.loaders.slices.load((self.listing, span))).more
+        return Span(0, self.span.parent, None if backward else edge, edge if backward else None, backward)
 
     def _edge(self, *, backward: bool) -> Position | None:
         """The position that all items before (backward) or behind this page lie beyond."""
         if self.slice.rows:
-            return self.listing.position(self.slice.rows[0 if backward else -1])
+            return self.slice.position(self.slice.rows[0 if backward else -1])
         start = self.span.after if backward else self.span.before
         if start is None:
             return None
@@ -77,58 +75,75 @@ class Page(Generic[T]):
         return Position(start.value, start.pk + (1 if backward != self.listing.order.descending else -1))
 
 
+async def follow(info: Info, infos: "Sequence[PageInfo]") -> list[bool]:
+    return await _more(info, [each.page for each in infos], backward=False)
+
+
+async def precede(info: Info, infos: "Sequence[PageInfo]") -> list[bool]:
+    return await _more(info, [each.page for each in infos], backward=True)
+
+
+async def _more(info: Info, pages: Sequence[Page], *, backward: bool) -> list[bool]:
+    found = [page.beyond(backward=backward) for page in pages]
+    asked = [(page.listing, span) for page, span in zip(pages, found, strict=True) if isinstance(span, Span)]
+    slices = iter(await info.context.loaders.slices.load_many(asked) if asked else ())
+    return [next(slices).more if isinstance(answer, Span) else answer for answer in found]
+
+
+async def total_counts(info: Info, connections: "Sequence[Connection[Any]]") -> list[int]:
+    keys = [(connection.page.listing, connection.page.span.parent) for connection in connections]
+    return await info.context.loaders.counts.load_many(keys)
+
+
 @strawberry.federation.type(shareable=True, description="Where a page lies in its list.")
 class PageInfo:
-    page: strawberry.Private[Page[Any]]
+    page: strawberry.Private[Page]
 
-    @strawberry.field(description="Whether items follow this page.")
-    async def has_next_page(self, info: Info) -> bool:
-        return await self.page.more(info, backward=False)
-
-    @strawberry.field(description="Whether items precede this page.")
-    async def has_previous_page(self, info: Info) -> bool:
-        return await self.page.more(info, backward=True)
-
-    @strawberry.field(description="The cursor of the first item; null when the page is empty.")
-    def start_cursor(self) -> str | None:
-        return self.page.cursor(self.page.slice.rows[0]) if self.page.slice.rows else None
-
-    @strawberry.field(description="The cursor of the last item; null when the page is empty.")
-    def end_cursor(self) -> str | None:
-        return self.page.cursor(self.page.slice.rows[-1]) if self.page.slice.rows else None
+    has_next_page: bool = joint(follow, None, "Whether items follow this page.")
+    has_previous_page: bool = joint(precede, None, "Whether items precede this page.")
+    start_cursor: str | None = leaf(
+        lambda info: info.page.end(0), "The cursor of the first item; null when the page is empty."
+    )
+    end_cursor: str | None = leaf(
+        lambda info: info.page.end(-1), "The cursor of the last item; null when the page is empty."
+    )
 
 
 @strawberry.type(description="An item of a list and its place there.")
 class Edge(Generic[T]):
-    node: T = strawberry.field(description="The item.")
-    cursor: str = strawberry.field(description="The item's place; opaque, and still good when the item is removed.")
+    page: strawberry.Private[Page]
+    row: strawberry.Private[Row]
+
+    node: T = part(lambda edge: edge.row, "The item.", make=lambda edge: edge.page.make(row=edge.row))
+    cursor: str = leaf(
+        lambda edge: edge.page.cursor(edge.row),
+        "The item's place; opaque, and still good when the item is removed.",
+    )
 
 
 @strawberry.type(description="A page of a list.")
 class Connection(Generic[T]):
-    page: strawberry.Private[Page[T]]
+    page: strawberry.Private[Page]
 
-    @strawberry.field(description="The items of this page with their cursors.")
-    def edges(self) -> list[Edge[T]]:
-        return [Edge(node=self.page.make(row), cursor=self.page.cursor(row)) for row in self.page.slice.rows]
-
-    @strawberry.field(description="The items of this page.")
-    def nodes(self) -> list[T]:
-        return [self.page.make(row) for row in self.page.slice.rows]
-
-    @strawberry.field(description="Where this page lies in its list.")
-    def page_info(self) -> PageInfo:
-        return PageInfo(page=self.page)
-
-    @strawberry.field(description="How many items the whole list has.")
-    async def total_count(self, info: Info) -> int:
-        return await info.context.loaders.counts.load((self.page.listing, self.page.span.parent))
+    edges: list[Edge[T]] = part(
+        lambda connection: [Edge(page=connection.page, row=row) for row in connection.page.slice.rows],
+        "The items of this page with their cursors.",
+    )
+    nodes: list[T] = part(
+        lambda connection: connection.page.slice.rows,
+        "The items of this page.",
+        make=lambda connection: [connection.page.make(row=row) for row in connection.page.slice.rows],
+    )
+    page_info: PageInfo = part(lambda connection: PageInfo(page=connection.page), "Where this page lies in its list.")
+    total_count: int = joint(total_counts, None, "How many items the whole list has.")
 
 
-async def connect(info: Info, listing: Listing, span: Span, make: Callable[[Row], T]) -> Connection[T]:
-    """Read a page, together with the pages that other objects of the same level ask for."""
-    found = await info.context.loaders.slices.load((listing, span))
-    return Connection(page=Page(listing, span, found, make))
+async def connect(info: Info, keys: Sequence[tuple[Listing, Span]], make: Callable[..., T]) -> list[Connection[T]]:
+    """Read pages, together with those that others of the same level ask for."""
+    found = await info.context.loaders.slices.load_many(keys)
+    return [
+        Connection(page=Page(listing, span, slice, make)) for (listing, span), slice in zip(keys, found, strict=True)
+    ]
 
 
 def span_of(
@@ -155,9 +170,8 @@ def span_of(
     )
 
 
-def cursor_of(listing: Listing, row: Row) -> str:
-    """The row's place: the order's name, the value ordered by where there is one, and the key."""
-    position, order = listing.position(row), listing.order
+def cursor_of(order: Order, position: Position) -> str:
+    """A row's place: the order's name, the value ordered by where there is one, and the key."""
     parts = [order.name, position.pk] if order.column is None else [order.name, position.value, position.pk]
     return base64.b64encode(orjson.dumps(parts)).decode()
 

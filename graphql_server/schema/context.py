@@ -1,14 +1,20 @@
 """What a request brings along: who asks, the album, and the loaders that join its statements."""
 
 import asyncio
+from collections.abc import Mapping
 from functools import cached_property
 
 import strawberry
 
+from graphql_server import datasets, images
+from graphql_server.errors import Unavailable
 from graphql_server.images import Album
+from graphql_server.pages import Table
 from graphql_server.schema.loaders import Loaders
 from graphql_server.schema.pacing import Pace
 from graphql_server.users import User, Users
+
+ALL = {table: table.columns for table in (datasets.TABLE, images.TABLE)}
 
 
 class Context:
@@ -19,11 +25,18 @@ class Context:
         self._users = users
         self._token = token
         self.pace = Pace()
+        self.columns: Mapping[Table, tuple[str, ...]] = ALL
+        self.failure: Unavailable | None = None
         self._user: asyncio.Task[User] | None = None
 
     @cached_property
     def loaders(self) -> Loaders:
-        return Loaders(self.album.database, self.pace)
+        return Loaders(self.album.database, self.pace, self.columns, self.failure)
+
+    def start(self, columns: Mapping[Table, tuple[str, ...]] = ALL, failure: Unavailable | None = None) -> None:
+        """Begin anew with nothing loaded, to read these columns; after a `failure` none, so that none waits twice."""
+        self.pace, self.columns, self.failure = Pace(), columns, failure
+        self.__dict__.pop("loaders", None)
 
     async def user(self) -> User:
         """Whoever asks, by the user server's word; it is asked once, however many root fields there are.

@@ -1,6 +1,8 @@
 """What an operation may cost: what its variables hold, and the objects that it may give, pages within pages."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 from graphql import (
@@ -32,23 +34,48 @@ PRICES = {"ids": 1, "representations": 1, "inputs": FIX_COST}
 Values = Mapping[str, Any]
 
 
-def hold_cost(document: DocumentNode, operation: OperationDefinitionNode, variables: Values, limits: Limits) -> None:
-    """Raise QueryTooComplex where an operation's variables hold too much or it may give too many objects.
+@dataclass(frozen=True, slots=True)
+class _Priced:
+    """A field that gives objects, or has such fields below; its size may depend on variables."""
+
+    size: int | Callable[[Values], int]
+    below: "list[_Priced]"
+
+
+class Cost:
+    """What an operation may cost at most, for any variables.
 
     The document has passed `limits.hold`, so that expanding it once more is quick.
     """
-    _count(variables, limits)
-    fragments = fragments_of(document)
-    given: dict[str, Any] = {**_defaults(operation), **variables}
-    cost, places = 0, [(operation.selection_set, 1)]
-    while places:
-        selections, times = places.pop()
-        for field in _fields(selections, fragments):
-            size = _size(field, given)
-            cost += times * size
-            if field.selection_set:
-                places.append((field.selection_set, times * max(size, 1)))
-        check(limits, "cost", cost)
+
+    def __init__(self, document: DocumentNode, operation: OperationDefinitionNode) -> None:
+        self._defaults = _defaults(operation)
+        self._fields = _priced(operation.selection_set, fragments_of(document))
+
+    def hold(self, variables: Values, limits: Limits) -> None:
+        """Raise QueryTooComplex where the variables hold too much or the operation may give too many objects."""
+        _count(variables, limits)
+        given = {**self._defaults, **variables}
+        cost, places = 0, [(self._fields, 1)]
+        while places:
+            fields, times = places.pop()
+            for field in fields:
+                size = field.size if isinstance(field.size, int) else field.size(given)
+                cost += times * size
+                if field.below:
+                    places.append((field.below, times * max(size, 1)))
+            check(limits, "cost", cost)
+
+
+def _priced(selections: SelectionSetNode, fragments: Mapping[str, FragmentDefinitionNode]) -> list[_Priced]:
+    found: list[_Priced] = []
+    for field in _fields(selections, fragments):
+        below = _priced(field.selection_set, fragments) if field.selection_set else []
+        varies = any(isinstance(argument.value, VariableNode) for argument in field.arguments or ())
+        size = partial(_size, field) if varies else _size(field, {})
+        if below or size:
+            found.append(_Priced(size, below))
+    return found
 
 
 def _count(variables: Values, limits: Limits) -> None:

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 from graphql import (
     DocumentNode,
@@ -16,10 +17,14 @@ from graphql import (
 )
 
 from graphql_server.errors import QueryTooComplex
+from graphql_server.planner import Plan, Planner
 from graphql_server.schema.limits import LONGEST_DOCUMENT, Limits, hold
+from graphql_server.schema.operations import Document, Ready
 
 # A document takes some 200 bytes for each of its characters when it is parsed.
 REMEMBERED_CHARACTERS = 200_000
+PLANS = 16  # that are remembered of one operation, which has one for each set of values of its conditions
+T = TypeVar("T")
 # Of more errors than these only the number is too high, and one more error says so.
 MOST_ERRORS = 4
 
@@ -27,12 +32,13 @@ MOST_ERRORS = 4
 class Documents:
     """Documents that are good to run on one schema."""
 
-    def __init__(self, schema: GraphQLSchema, limits: Limits, *, introspection: bool) -> None:
+    def __init__(self, schema: GraphQLSchema, planner: Planner, limits: Limits, *, introspection: bool) -> None:
         self._schema = schema
+        self._planner = planner
         self._limits = limits
         self._hidden = not introspection
         self._rules = [*specified_rules] if introspection else [*specified_rules, NoSchemaIntrospectionCustomRule]
-        self._remembered = OrderedDict[str, DocumentNode]()
+        self._remembered = OrderedDict[str, Document]()
         self._characters = 0
         self.found = self.prepared = 0
         # One thread of its own: hostile documents take turns with each other, and neither stop the event loop nor
@@ -42,19 +48,34 @@ class Documents:
     def __len__(self) -> int:
         return len(self._remembered)
 
-    async def get(self, query: str) -> DocumentNode | Sequence[GraphQLError]:
+    async def get(self, query: str) -> Document | Sequence[GraphQLError]:
         """The document, or what is wrong with it."""
         if query in self._remembered:
             self.found += 1
             self._remembered.move_to_end(query)
             return self._remembered[query]
         self.prepared += 1
-        document = await asyncio.get_running_loop().run_in_executor(self._thread, self._prepare, query)
-        if isinstance(document, DocumentNode):
+        document = await self._apart(self._prepare, query)
+        if isinstance(document, Document):
             self._remember(query, document)
         return document
 
-    def _remember(self, query: str, document: DocumentNode) -> None:
+    async def plan(self, operation: Ready, variables: Mapping[str, Any]) -> Plan | None:
+        """The plan for an operation with these variables; None where graphql-core must run it."""
+        conditions = operation.conditions(variables)
+        if conditions is None:
+            return None
+        if conditions not in operation.plans:
+            plan = await self._apart(operation.planned, self._planner, conditions)
+            if len(operation.plans) >= PLANS:
+                operation.plans.clear()
+            operation.plans[conditions] = plan
+        return operation.plans[conditions]
+
+    async def _apart(self, work: Callable[..., T], *args: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *args)
+
+    def _remember(self, query: str, document: Document) -> None:
         if query not in self._remembered:
             self._characters += len(query)
         self._remembered[query] = document
@@ -62,7 +83,7 @@ class Documents:
             oldest, _ = self._remembered.popitem(last=False)
             self._characters -= len(oldest)
 
-    def _prepare(self, query: str) -> DocumentNode | Sequence[GraphQLError]:
+    def _prepare(self, query: str) -> Document | Sequence[GraphQLError]:
         try:
             document = self._parse(query)
             hold(document, self._limits)
@@ -71,7 +92,7 @@ class Documents:
         except GraphQLError as error:
             return [coded(error, "GRAPHQL_PARSE_FAILED")]
         errors = validate(self._schema, document, self._rules, max_errors=MOST_ERRORS, hide_suggestions=self._hidden)
-        return [coded(error, "GRAPHQL_VALIDATION_FAILED") for error in errors] or document
+        return [coded(error, "GRAPHQL_VALIDATION_FAILED") for error in errors] or Document(document)
 
     def _parse(self, query: str) -> DocumentNode:
         tokens = self._limits.tokens

@@ -1,31 +1,27 @@
 """Runs an operation: parse, validate, execute, and say of each error what a client may know."""
 
 import secrets
-from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
-from graphql import (
-    DocumentNode,
-    ExecutionResult,
-    GraphQLError,
-    OperationType,
-    get_operation_ast,
-)
+from graphql import DocumentNode, ExecutionResult, GraphQLError, OperationType
 from graphql.execution import execute  # pyright: ignore[reportUnknownVariableType] - half typed by graphql-core
 from strawberry.schema.config import StrawberryConfig
 
-from graphql_server.errors import BadRequest, DatasetServerError, QueryTooComplex
+from graphql_server.errors import BadRequest, DatasetServerError, QueryTooComplex, Unavailable
+from graphql_server.planner import Plan, Planner
 from graphql_server.schema.context import Context
-from graphql_server.schema.cost import hold_cost
 from graphql_server.schema.documents import MOST_ERRORS, Documents, coded
+from graphql_server.schema.fields import links_of
 from graphql_server.schema.limits import Limits
 from graphql_server.schema.mutation import Mutation
-from graphql_server.schema.pacing import PacedExecutor, Rounds
+from graphql_server.schema.operations import Document
+from graphql_server.schema.pacing import Host, PacedExecutor, Rounds
 from graphql_server.schema.permissions import GuardedSchema
 from graphql_server.schema.query import Query
 from graphql_server.schema.scalars import SCALARS
+from graphql_server.schema.types import STORED, TABLES
 
 # graphql-core repeats in its messages what it was sent, and lists every place: an answer should not outgrow its cause.
 LONGEST_MESSAGE = 300
@@ -74,37 +70,56 @@ def build_schema() -> GuardedSchema:
 
 
 class Executor:
-    """Runs operations on the schema."""
+    """Runs operations on the schema: as planned, or by graphql-core where the planner cannot.
+
+    `planned` counts the operations that were answered as planned, `handed_over` those that graphql-core answered.
+    """
 
     def __init__(self, limits: Limits, *, introspection: bool) -> None:
         self._limits = limits
         self._introspection = introspection
+        schema = build_schema()
         # Strawberry has no public way to graphql-core's schema.
-        self._schema = build_schema()._schema  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-        self.documents = Documents(self._schema, limits, introspection=introspection)
+        self._schema = schema._schema  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        planner = Planner(self._schema, links_of(schema, STORED))
+        self.documents = Documents(self._schema, planner, limits, introspection=introspection)
         self._rounds = Rounds()
+        self.planned = self.handed_over = 0
 
     async def run(self, operation: Operation, context: Context, *, mutations: bool = True) -> Answer:
         """Run an operation; without `mutations` (HTTP GET) only queries. Raises BadRequest for a mutation then."""
         document = await self.documents.get(operation.query)
-        if not isinstance(document, DocumentNode):
+        if not isinstance(document, Document):
             return Answer({"errors": [_formatted(error) for error in document]}, refused=True)
-        wanted = get_operation_ast(document, operation.name)
-        if wanted is None:
+        ready = document.operation(operation.name)
+        if ready is None:
             return Answer({"errors": [_formatted(_no_operation(operation.name))]}, refused=True)
-        if not mutations and wanted.operation is not OperationType.QUERY:
+        if not mutations and ready.node.operation is not OperationType.QUERY:
             raise BadRequest("GET only queries; send mutations by POST.", 405, "METHOD_NOT_ALLOWED")
         try:
-            hold_cost(document, wanted, operation.variables, self._limits)
+            ready.cost.hold(operation.variables, self._limits)
         except QueryTooComplex as error:
-            return refused(error, wanted.operation.value)
-        result = self._execute(document, operation, context)
-        return _answer(result if isinstance(result, ExecutionResult) else await result, wanted.operation.value)
+            return refused(error, ready.node.operation.value)
+        plan = await self.documents.plan(ready, operation.variables)
+        data = await self._as_planned(plan, operation, context) if plan else None
+        if data is None:
+            self.handed_over += 1
+            return _answer(await self._by_core(document.node, operation, context), ready.node.operation.value)
+        self.planned += 1
+        return Answer({"data": data}, operation="query")
 
-    def _execute(
-        self, document: DocumentNode, operation: Operation, context: Context
-    ) -> ExecutionResult | Awaitable[ExecutionResult]:
-        return execute(
+    async def _as_planned(self, plan: Plan, operation: Operation, context: Context) -> dict[str, Any] | None:
+        """The data; None where anything went wrong, for graphql-core to tell what by running the query itself."""
+        context.start({TABLES[name]: columns for name, columns in plan.columns.items()})
+        try:
+            return await plan.run(Planned(context), operation.variables, Host(self._rounds, context.pace))
+        except Exception as error:  # noqa: BLE001 - graphql-core meets it again, and tells it to the client and the log
+            log.debug("handed over", reason=repr(error))
+            context.start(failure=error if isinstance(error, Unavailable) else None)
+            return None
+
+    async def _by_core(self, document: DocumentNode, operation: Operation, context: Context) -> ExecutionResult:
+        result = execute(
             self._schema,
             document,
             context_value=context,
@@ -116,6 +131,14 @@ class Executor:
             rounds=self._rounds,
             pace=context.pace,
         )
+        return result if isinstance(result, ExecutionResult) else await result
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What resolvers have for `info` when they are run as planned; one that wants more is run by graphql-core."""
+
+    context: Context
 
 
 def _no_operation(name: str | None) -> GraphQLError:

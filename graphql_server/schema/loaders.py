@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 from graphql_server import datasets, images
 from graphql_server.database import Database
 from graphql_server.engines import Row
+from graphql_server.errors import Unavailable
 from graphql_server.pages import Listing, Slice, Span, Table, counts, rows_of, slices
 from graphql_server.schema.pacing import Pace
 
@@ -36,7 +37,9 @@ class Loader(Generic[K, V]):
 
     async def load_many(self, keys: Collection[K]) -> list[V]:
         missing = [key for key in keys if key not in self._found]
-        if missing:
+        if missing and self._pace.branches == 1:
+            self._found.update(await self._read(list(dict.fromkeys(missing))))
+        elif missing:
             if not self._waiting:
                 self._reading = asyncio.create_task(self._read_missing())
             self._missing.update(dict.fromkeys(missing))
@@ -70,24 +73,47 @@ class Loader(Generic[K, V]):
 
 
 class Loaders:
-    """The loaders of one request; what they have loaded is forgotten with it."""
+    """The loaders of one request; what they have loaded is forgotten with it.
 
-    def __init__(self, database: Database, pace: Pace) -> None:
-        self._database = database
+    `columns` says which columns are read of each table; with a `failure`, nothing is read, and that is raised.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        pace: Pace,
+        columns: Mapping[Table, tuple[str, ...]],
+        failure: Unavailable | None,
+    ) -> None:
+        self._available = database
+        self._failure = failure
+        self._columns = columns
         self.slices = Loader[tuple[Listing, Span], Slice](self._slices, pace)
         self.counts = Loader[tuple[Listing, int | None], int](self._counts, pace)
         self.datasets = Loader[int, Row | None](self._rows(datasets.TABLE), pace)
         self.images = Loader[int, Row | None](self._rows(images.TABLE), pace)
 
+    @property
+    def _database(self) -> Database:
+        if self._failure:
+            raise self._failure
+        return self._available
+
+    async def untrained(self) -> Row:
+        return await datasets.untrained(self._database, self._columns[datasets.TABLE])
+
     async def _slices(self, keys: list[tuple[Listing, Span]]) -> Mapping[tuple[Listing, Span], Slice]:
-        return await _by_listing(keys, lambda listing, spans: slices(self._database, listing, spans))
+        return await _by_listing(
+            keys,
+            lambda listing, spans: slices(self._database, listing, spans, self._columns[listing.table]),
+        )
 
     async def _counts(self, keys: list[tuple[Listing, int | None]]) -> Mapping[tuple[Listing, int | None], int]:
         return await _by_listing(keys, lambda listing, parents: counts(self._database, listing, parents))
 
     def _rows(self, table: Table) -> Callable[[list[int]], Awaitable[Mapping[int, Row | None]]]:
         async def read(pks: list[int]) -> Mapping[int, Row | None]:
-            return {**dict.fromkeys(pks), **await rows_of(self._database, table, pks)}
+            return {**dict.fromkeys(pks), **await rows_of(self._database, table, pks, self._columns[table])}
 
         return read
 

@@ -14,7 +14,7 @@ from graphql_server.images import Fix
 from graphql_server.schema.context import Info
 from graphql_server.schema.cost import FIX_COST
 from graphql_server.schema.scalars import Degree
-from graphql_server.schema.types import Dataset, Image
+from graphql_server.schema.types import Dataset, Image, datasets_of
 
 IDEMPOTENCY = (
     "A text of the client's choice, 1 to 255 printable ASCII characters. However often a request is sent with the same "
@@ -98,15 +98,16 @@ class Mutation:
         database, user = info.context.album.database, await info.context.user()
         sealed, opened = await datasets.seal(database, input.title, input.idempotency_key, user.pk)
         info.context.loaders.forget()
-        return CreateDatasetPayload(dataset=Dataset.of(sealed), untrained=Dataset.of(opened))
+        return CreateDatasetPayload(dataset=Dataset(row=sealed), untrained=Dataset(row=opened))
 
     @strawberry.mutation(description="Remove an image and its file, from whichever dataset.")
     async def remove_image(
         self, info: Info, input: Annotated[RemoveImageInput, strawberry.argument(description="Which one.")]
     ) -> RemoveImagePayload | None:
-        image = Image.of(await info.context.album.remove_image(input.pk))
+        image = Image(row=await info.context.album.remove_image(input.pk))
         info.context.loaders.forget()
-        return RemoveImagePayload(image=image, dataset=await image.load_dataset(info))
+        (dataset,) = await datasets_of(info, [image.value("dataset_info_pk")])
+        return RemoveImagePayload(image=image, dataset=dataset)
 
     @strawberry.mutation(description="Save a photo with its fix into the untrained dataset.")
     async def save_fix(
@@ -144,7 +145,7 @@ async def _save(info: Info, input: SaveFixInput) -> SaveFixPayload:
     )
     await file.seek(0)  # one file may be sent for several fixes
     saved = await info.context.album.save_fix(file, fix)
-    return SaveFixPayload(image=Image.of(saved.row), created=saved.created)
+    return SaveFixPayload(image=Image(row=saved.row), created=saved.created)
 
 
 async def _save_or_error(info: Info, input: SaveFixInput) -> SaveFixPayload | GraphQLError:

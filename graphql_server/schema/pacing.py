@@ -7,7 +7,7 @@ only until so many fields are done in this round of the event loop; what comes t
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
 from inspect import isawaitable
 from typing import Any, cast
@@ -62,6 +62,8 @@ class Pace:
     def __init__(self) -> None:
         self._waiting = 0
         self._kept = False
+        # How many may ask the database at the same time; 0 where nobody knows.
+        self.branches = 0
 
     @contextmanager
     def waiting(self) -> Generator[None]:
@@ -126,3 +128,38 @@ class PacedExecutor(Executor[None]):
                 if self._rounds.spent:
                     await self._rounds.turn()
                 yield item
+
+
+# A value is read and written in a hundredth of the time that graphql-core takes for a field.
+VALUES_PER_FIELD = 100
+
+
+class Host:
+    """Runs plans at the same pace."""
+
+    def __init__(self, rounds: Rounds, pace: Pace) -> None:
+        self._rounds = rounds
+        self._pace = pace
+        pace.branches = 1
+
+    async def turn(self, values: int) -> None:
+        if self._rounds.spent:
+            with self._pace.waiting():
+                await self._rounds.turn()
+        self._rounds.add(values // VALUES_PER_FIELD + 1)
+
+    async def together(self, branches: Sequence[Awaitable[list[Any]]]) -> list[list[Any]]:
+        self._pace.branches += len(branches) - 1
+        # None is left running behind the back of an error.
+        found = await asyncio.gather(*(self._branch(branch) for branch in branches), return_exceptions=True)
+        self._pace.branches += 1
+        for each in found:
+            if isinstance(each, BaseException):
+                raise each
+        return cast("list[list[Any]]", found)
+
+    async def _branch(self, branch: Awaitable[list[Any]]) -> list[Any]:
+        try:
+            return await branch
+        finally:
+            self._pace.branches -= 1

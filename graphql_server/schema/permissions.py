@@ -21,6 +21,10 @@ class IsAuthenticated(BasePermission):
         return True
 
 
+# One for all root fields, so that an operation asks it once.
+GUARD = PermissionExtension([IsAuthenticated()], use_directives=False)
+
+
 class GuardedSchema(strawberry.federation.Schema):
     """A schema whose root fields all ask for permission.
 
@@ -35,7 +39,7 @@ class GuardedSchema(strawberry.federation.Schema):
         if type_definition.name in ROOTS:
             for field in fields:
                 if not any(isinstance(extension, PermissionExtension) for extension in field.extensions):
-                    field.extensions.append(PermissionExtension([IsAuthenticated()], use_directives=False))
+                    field.extensions.append(GUARD)
         return fields
 
 

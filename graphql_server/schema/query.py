@@ -7,7 +7,6 @@ import strawberry
 from graphql import GraphQLError
 from strawberry.federation.schema import FederationAny
 
-from graphql_server import datasets
 from graphql_server.errors import BadUserInput, DatasetServerError
 from graphql_server.schema.connections import (
     LARGEST_INT,
@@ -51,7 +50,7 @@ class Query:
         order_by: DatasetOrderArgument = None,
     ) -> Connection[Dataset]:
         listing = dataset_listing(filter, order_by)
-        return await connect(info, listing, span_of(listing, first, after, last, before), Dataset.of)
+        return (await connect(info, [(listing, span_of(listing, first, after, last, before))], Dataset))[0]
 
     @strawberry.field(description="The dataset with this key; null where there is none.")
     async def dataset(
@@ -61,7 +60,7 @@ class Query:
 
     @strawberry.field(description="The open dataset, which fixes are saved into.")
     async def untrained(self, info: Info) -> Dataset:
-        return Dataset.of(await datasets.untrained(info.context.album.database))
+        return Dataset(row=await info.context.loaders.untrained())
 
     @strawberry.field(description="All images of all datasets.", directives=[SIZE])
     async def images(
@@ -76,7 +75,7 @@ class Query:
     ) -> Connection[Image]:
         listing = image_listing(filter, order_by)
         parent = filter.dataset_pk if filter else None
-        return await connect(info, listing, span_of(listing, first, after, last, before, parent), Image.of)
+        return (await connect(info, [(listing, span_of(listing, first, after, last, before, parent))], Image))[0]
 
     @strawberry.field(description="The image with this key; null where there is none.")
     async def image(
@@ -129,8 +128,8 @@ async def load_many(info: Info, keys: list[tuple[str, int]]) -> list[Dataset | I
     loaders = info.context.loaders
     sets = {pk for name, pk in keys if name == "Dataset" and 0 < pk <= LARGEST_INT}
     pictures = {pk for name, pk in keys if name == "Image" and 0 < pk <= LARGEST_INT}
-    rows = {("Dataset", row[0]): Dataset.of(row) for row in await loaders.datasets.load_many(sets) if row}
-    rows |= {("Image", row[0]): Image.of(row) for row in await loaders.images.load_many(pictures) if row}
+    rows = {("Dataset", row[0]): Dataset(row=row) for row in await loaders.datasets.load_many(sets) if row}
+    rows |= {("Image", row[0]): Image(row=row) for row in await loaders.images.load_many(pictures) if row}
     return [rows.get(key) for key in keys]
 
 

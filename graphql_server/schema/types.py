@@ -2,20 +2,28 @@
 
 import base64
 import binascii
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
+from functools import partial
+from typing import ClassVar
 
 import strawberry
 from strawberry.federation.schema_directives import Key
 from strawberry.federation.types import FieldSet
 
+from graphql_server import datasets, images
 from graphql_server.engines import Row
 from graphql_server.errors import BadUserInput, NotFound
 from graphql_server.models import moment
-from graphql_server.pages import NONE, Listing
+from graphql_server.pages import NONE
 from graphql_server.schema.connections import SIZE, After, Before, Connection, First, Last, connect, span_of
 from graphql_server.schema.context import Info
+from graphql_server.schema.fields import Stored, column, derived, joint, part
 from graphql_server.schema.lists import ImageFilterArgument, ImageOrderArgument, image_listing
 from graphql_server.schema.scalars import Degree
+
+ID = "The object's id among all objects; opaque."
 
 
 def global_id(type_name: str, pk: int) -> strawberry.ID:
@@ -28,18 +36,51 @@ def pk_of(global_id: str) -> tuple[str, int]:
         name, _, pk = base64.b64decode(global_id, validate=True).decode().partition(":")
     except (binascii.Error, ValueError):
         name, pk = "", ""
-    if name not in ("Dataset", "Image") or not (pk.isascii() and pk.isdigit() and len(pk) <= 10):
+    if name not in STORED or not (pk.isascii() and pk.isdigit() and len(pk) <= 10):
         raise BadUserInput(f"'{global_id:.100}' is the id of no Dataset or Image.")
     return name, int(pk)
 
 
-@strawberry.interface(description="An object that can be fetched again by its id.")
-class Node:
-    pk: strawberry.Private[int]
+def upright(_info: Info, model_degree: int | None, user_fix_degree: int | None) -> int | None:
+    if model_degree is None or user_fix_degree is None:
+        return None
+    return (model_degree + user_fix_degree) % 360
 
-    @strawberry.field(description="The object's id among all objects; opaque.")
-    def id(self) -> strawberry.ID:
-        return global_id(type(self).__name__, self.pk)
+
+def address(info: Info, dataset_pk: int, file_name: str | None) -> str:
+    return info.context.album.media.address(dataset_pk, file_name or "")
+
+
+async def images_of(
+    info: Info,
+    dataset_pks: Sequence[int],
+    first: First = None,
+    after: After = None,
+    last: Last = None,
+    before: Before = None,
+    filter: ImageFilterArgument = None,
+    order_by: ImageOrderArgument = None,
+) -> "list[Connection[Image]]":
+    listing = image_listing(filter, order_by)
+    span = span_of(listing, first, after, last, before)
+    only = filter.dataset_pk if filter else None
+    nothing = replace(listing, conditions=(NONE,))
+    keys = [(listing if only in (None, pk) else nothing, span._replace(parent=pk)) for pk in dataset_pks]
+    return await connect(info, keys, Image)
+
+
+async def datasets_of(info: Info, dataset_pks: Sequence[int]) -> "list[Dataset]":
+    rows = await info.context.loaders.datasets.load_many(dataset_pks)
+    if None in rows:
+        raise NotFound(f"There is no dataset {dataset_pks[rows.index(None)]}.")
+    return [Dataset(row=row) for row in rows if row]
+
+
+@strawberry.interface(description="An object that can be fetched again by its id.")
+class Node(Stored):
+    row: strawberry.Private[Row]
+
+    id: strawberry.ID = strawberry.field(description=ID)
 
 
 @strawberry.federation.type(
@@ -47,42 +88,21 @@ class Node:
     description="A set of images. One is untrained and takes what is saved; all others have a title.",
 )
 class Dataset(Node):
-    pk: int = strawberry.field(description="The key that the predecessor's clients know.")
-    title: str = strawberry.field(description="The title; 'untrained' for the open dataset.")
-    is_untrained: bool = strawberry.field(description="Whether this is the open dataset, which fixes are saved into.")
-    created_at: datetime | None = strawberry.field(
-        description="When it was opened; null where the predecessor did not record it."
-    )
-    sealed_at: datetime | None = strawberry.field(
-        description="When it was given its title; null while it is open, and where that was not recorded."
-    )
+    COLUMNS: ClassVar[tuple[str, ...]] = datasets.TABLE.columns
 
-    @strawberry.field(description="The dataset's images.", directives=[SIZE])
-    async def images(
-        self,
-        info: Info,
-        first: First = None,
-        after: After = None,
-        last: Last = None,
-        before: Before = None,
-        filter: ImageFilterArgument = None,
-        order_by: ImageOrderArgument = None,
-    ) -> "Connection[Image]":
-        listing = image_listing(filter, order_by)
-        if filter and filter.dataset_pk not in (None, self.pk):
-            listing = Listing(listing.table, listing.order, (NONE,))
-        return await connect(info, listing, span_of(listing, first, after, last, before, self.pk), Image.of)
-
-    @classmethod
-    def of(cls, row: Row) -> "Dataset":
-        pk, title, untrained, created_at, sealed_at = row
-        return cls(
-            pk=pk,
-            title=title or "",
-            is_untrained=bool(untrained),
-            created_at=moment(created_at),
-            sealed_at=moment(sealed_at),
-        )
+    id: strawberry.ID = column("pk", ID, partial(global_id, "Dataset"))
+    pk: int = column("pk", "The key that the predecessor's clients know.")
+    title: str = column("title", "The title; 'untrained' for the open dataset.", otherwise="")
+    is_untrained: bool = column("untrained", "Whether this is the open dataset, which fixes are saved into.", bool)
+    created_at: datetime | None = column(
+        "created_at", "When it was opened; null where the predecessor did not record it.", moment
+    )
+    sealed_at: datetime | None = column(
+        "sealed_at",
+        "When it was given its title; null while it is open, and where that was not recorded.",
+        moment,
+    )
+    images: Connection["Image"] = joint(images_of, "pk", "The dataset's images.", directives=[SIZE])
 
 
 @strawberry.federation.type(
@@ -98,74 +118,48 @@ class User:
     description="A stored photo with the model's and the reviewer's turns, all counter-clockwise.",
 )
 class Image(Node):
-    pk: int = strawberry.field(description="The key that the predecessor's clients know.")
-    dataset_pk: strawberry.Private[int]
-    original_file_name: str = strawberry.field(description="The name of the file as it was uploaded.")
-    uuid_file_name: str = strawberry.field(description="The name of the file as it is stored.")
-    exif_degree: Degree | None = strawberry.field(description="The turn that the photo's EXIF orientation asks for.")
-    model_degree: Degree | None = strawberry.field(
-        description="The turn that the model asks for after EXIF is applied; 360 and 0 mean that it is upright."
+    COLUMNS: ClassVar[tuple[str, ...]] = images.TABLE.columns
+
+    id: strawberry.ID = column("pk", ID, partial(global_id, "Image"))
+    pk: int = column("pk", "The key that the predecessor's clients know.")
+    original_file_name: str = column("original_file_name", "The name of the file as it was uploaded.", otherwise="")
+    uuid_file_name: str = column("uuid_file_name", "The name of the file as it is stored.", otherwise="")
+    exif_degree: Degree | None = column("exif_degree", "The turn that the photo's EXIF orientation asks for.")
+    model_degree: Degree | None = column(
+        "model_degree", "The turn that the model asks for after EXIF is applied; 360 and 0 mean that it is upright."
     )
-    confidence: float | None = strawberry.field(description="The model's confidence, from 0 to 1.")
-    user_fix_degree: Degree | None = strawberry.field(
-        description="The reviewer's turn on top of the model's; 0 and 360 mean that the model was right."
+    confidence: float | None = column("confidence", "The model's confidence, from 0 to 1.")
+    user_fix_degree: Degree | None = column(
+        "user_fix_degree",
+        "The reviewer's turn on top of the model's; 0 and 360 mean that the model was right.",
     )
-    content_type: str | None = strawberry.field(
-        description="image/jpeg, image/png or image/webp; null until it is known of a predecessor's image."
+    content_type: str | None = column(
+        "content_type", "image/jpeg, image/png or image/webp; null until it is known of a predecessor's image."
     )
-    width: int | None = strawberry.field(description="Pixels across, as stored; null until known.")
-    height: int | None = strawberry.field(description="Pixels down, as stored; null until known.")
-    byte_size: int | None = strawberry.field(description="The file's size in bytes; null until known.")
-    sha256: str | None = strawberry.field(description="The file's SHA-256 in hexadecimal; null until known.")
-    created_at: datetime | None = strawberry.field(
-        description="When it was saved; null where the predecessor did not record it."
+    width: int | None = column("width", "Pixels across, as stored; null until known.")
+    height: int | None = column("height", "Pixels down, as stored; null until known.")
+    byte_size: int | None = column("byte_size", "The file's size in bytes; null until known.")
+    sha256: str | None = column("sha256", "The file's SHA-256 in hexadecimal; null until known.")
+    created_at: datetime | None = column(
+        "created_at", "When it was saved; null where the predecessor did not record it.", moment
     )
-    user_pk: strawberry.Private[int | None]
-
-    @strawberry.field(
-        description="The turn after EXIF that sets the photo upright: (modelDegree + userFixDegree) mod 360."
+    upright_degree: Degree | None = derived(
+        upright,
+        ("model_degree", "user_fix_degree"),
+        "The turn after EXIF that sets the photo upright: (modelDegree + userFixDegree) mod 360.",
     )
-    def upright_degree(self) -> Degree | None:
-        if self.model_degree is None or self.user_fix_degree is None:
-            return None
-        return Degree((self.model_degree + self.user_fix_degree) % 360)
+    url: str = derived(
+        address,
+        ("dataset_info_pk", "uuid_file_name"),
+        "Where the file is to be had for a while; the address is signed.",
+    )
+    saved_by: User | None = part(
+        lambda user_pk: None if user_pk is None else User(pk=user_pk),
+        "Who saved it; null where the user server did not say, and for older images.",
+        column="user_pk",
+    )
+    dataset: Dataset = joint(datasets_of, "dataset_info_pk", "The dataset that the image is in.")
 
-    @strawberry.field(description="Where the file is to be had for a while; the address is signed.")
-    def url(self, info: Info) -> str:
-        return info.context.album.media.address(self.dataset_pk, self.uuid_file_name)
 
-    @strawberry.field(description="Who saved it; null where the user server did not say, and for older images.")
-    def saved_by(self) -> User | None:
-        return None if self.user_pk is None else User(pk=self.user_pk)
-
-    @strawberry.field(description="The dataset that the image is in.")
-    async def dataset(self, info: Info) -> Dataset:
-        return await self.load_dataset(info)
-
-    async def load_dataset(self, info: Info) -> Dataset:
-        row = await info.context.loaders.datasets.load(self.dataset_pk)
-        if row is None:
-            raise NotFound(f"There is no dataset {self.dataset_pk}.")
-        return Dataset.of(row)
-
-    @classmethod
-    def of(cls, row: Row) -> "Image":
-        pk, dataset_pk, original_file_name, uuid_file_name, exif, model, confidence, user_fix, *rest = row
-        content_type, width, height, byte_size, sha256, created_at, user_pk = rest
-        return cls(
-            pk=pk,
-            dataset_pk=dataset_pk,
-            original_file_name=original_file_name or "",
-            uuid_file_name=uuid_file_name or "",
-            exif_degree=exif,
-            model_degree=model,
-            confidence=confidence,
-            user_fix_degree=user_fix,
-            content_type=content_type,
-            width=width,
-            height=height,
-            byte_size=byte_size,
-            sha256=sha256,
-            created_at=moment(created_at),
-            user_pk=user_pk,
-        )
+TABLES = {"Dataset": datasets.TABLE, "Image": images.TABLE}
+STORED: dict[str, type[Dataset | Image]] = {"Dataset": Dataset, "Image": Image}

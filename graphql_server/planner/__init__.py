@@ -1,0 +1,6 @@
+"""Compiles an operation of a GraphQL schema once, and then runs it level by level; README.md tells how."""
+
+from graphql_server.planner.links import Joint, Leaf, Link, Links, Part, Root, Unplanned
+from graphql_server.planner.plans import Plan, Planner
+
+__all__ = ["Joint", "Leaf", "Link", "Links", "Part", "Plan", "Planner", "Root", "Unplanned"]

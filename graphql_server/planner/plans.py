@@ -1,0 +1,303 @@
+"""Plans: the selections of an operation as a tree, and how it is run, one level of objects after the other."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Protocol, cast
+
+from graphql import (
+    DocumentNode,
+    FragmentDefinitionNode,
+    GraphQLField,
+    GraphQLList,
+    GraphQLObjectType,
+    GraphQLSchema,
+    OperationDefinitionNode,
+    get_named_type,
+    is_abstract_type,
+    is_leaf_type,
+)
+from graphql.execution.collect_fields import FragmentDetails, collect_fields, collect_subfields
+from graphql.execution.values import VariableValues
+
+from graphql_server.planner.code import Build, Constant, Scalar, function
+from graphql_server.planner.links import Joint, Leaf, Links, Part, Root, Unplanned, columns_of
+from graphql_server.planner.values import Arguments, Variables, serialized, unwrapped
+
+# So many objects are made at one go; then others may have their turn.
+AT_ONCE = 200
+Values = list[Any]
+
+
+class Host(Protocol):
+    """Who runs a plan."""
+
+    async def turn(self, values: int) -> None:
+        """Wait until so many values may be written without keeping others waiting."""
+
+    async def together(self, branches: Sequence[Awaitable[Values]]) -> list[Values]:
+        """Run branches that may ask for the same at the same time."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a plan: what resolvers get for `info`, and the coerced variables."""
+
+    info: Any
+    variables: VariableValues
+    host: Host
+
+
+class Child(Protocol):
+    """What is made of the values that a field has: objects of one type, of several types, or scalars."""
+
+    @property
+    def asks(self) -> bool:
+        """Whether there are joints below."""
+        ...
+
+    async def build(self, run: Run, values: Values) -> Values: ...
+
+
+class Scalars:
+    """Values that were asked for and are written as they are."""
+
+    asks = False
+
+    def __init__(self, type_: Any) -> None:
+        self._write = serialized(type_)
+
+    async def build(self, run: Run, values: Values) -> Values:  # noqa: ARG002 - as all children
+        return [self._write(value) for value in values]
+
+
+class Step:
+    """A field that has objects or must be asked for: one value for each source."""
+
+    def __init__(self, link: Part | Joint | Root, arguments: Arguments | None, type_: Any, child: Child) -> None:
+        self._link = link
+        self._arguments = arguments
+        self._shape = _Shape(type_, child)
+        self.asks = child.asks or not isinstance(link, Part)
+        self._place: int | None = None
+
+    def place(self, columns: Sequence[str]) -> None:
+        """Say where in a row the link's column stands."""
+        for column in columns_of(self._link):
+            self._place = columns.index(column)
+
+    async def values(self, run: Run, sources: Values) -> Values:
+        if not sources:
+            return []  # and nothing is asked, not even whether the arguments are right
+        link, place = self._link, self._place
+        if place is not None:
+            sources = [source[place] for source in sources]
+        if isinstance(link, Part):
+            return await self._shape.build(run, [link.read(source) for source in sources])
+        assert self._arguments
+        given = self._arguments.given(run.variables)
+        if isinstance(link, Root):
+            return await self._shape.build(run, [await link.resolve(run.info, **given)])
+        return await self._shape.build(run, list(await link.ask(run.info, sources, **given)))
+
+
+class _Shape:
+    """Puts values that are null or in lists where they belong."""
+
+    def __init__(self, type_: Any, child: Child) -> None:
+        self._child = child
+        inner, self._required = unwrapped(type_)
+        self._items = _Shape(cast("Any", inner).of_type, child) if isinstance(inner, GraphQLList) else None
+
+    async def build(self, run: Run, values: Values) -> Values:
+        if None not in values:
+            return await self._all(run, values)
+        if self._required:
+            raise Unplanned
+        made = iter(await self._all(run, [value for value in values if value is not None]))
+        return [None if value is None else next(made) for value in values]
+
+    async def _all(self, run: Run, values: Values) -> Values:
+        if self._items is None:
+            return await self._child.build(run, values)
+        if len(values) == 1:
+            return [await self._items.build(run, list(values[0]))]
+        made = iter(await self._items.build(run, [item for value in values for item in value]))
+        return [list(islice(made, len(value))) for value in values]
+
+
+class Objects:
+    """Objects of one type, each with the selected fields in the response's order."""
+
+    def __init__(self, fields: Sequence[tuple[str, object]], row: Callable[[Any], Any] | None) -> None:
+        self._fields = fields
+        self._row = row
+        self._steps = [step for _, step in fields if isinstance(step, Step)]
+        self._several = sum(step.asks for step in self._steps) > 1
+        self._function: Build | None = None
+        self.asks = any(step.asks for step in self._steps)
+
+    def write(self, columns: Sequence[str]) -> None:
+        """Write the function, now that it is known which columns a row has."""
+        self._function = function(self._fields, columns)
+        for step in self._steps:
+            step.place(columns)
+
+    async def build(self, run: Run, values: Values) -> Values:
+        function = self._function
+        assert function
+        sources = [self._row(value) for value in values] if self._row else values
+        below = await self._below(run, sources) if self._steps else []
+        if len(sources) <= AT_ONCE:
+            return function(run.info, sources, *below)
+        made: Values = []
+        for at in range(0, len(sources), AT_ONCE):
+            end = at + AT_ONCE
+            await run.host.turn(AT_ONCE * len(self._fields))
+            made += function(run.info, sources[at:end], *(values[at:end] for values in below))
+        return made
+
+    async def _below(self, run: Run, sources: Values) -> list[Values]:
+        if self._several:
+            return await run.host.together([step.values(run, sources) for step in self._steps])
+        return [await step.values(run, sources) for step in self._steps]
+
+
+class Kinds:
+    """Objects of several types: each type's are built together."""
+
+    def __init__(self, objects: Mapping[str, Objects], type_name: Callable[[Any], str]) -> None:
+        self._objects = objects
+        self._type_name = type_name
+        self.asks = any(each.asks for each in objects.values())
+
+    async def build(self, run: Run, values: Values) -> Values:
+        groups: dict[str, Values] = {}
+        names = [self._type_name(value) for value in values]
+        for name, value in zip(names, values, strict=True):
+            groups.setdefault(name, []).append(value)
+        branches = [self._objects[name].build(run, group) for name, group in groups.items()]
+        made = await run.host.together(branches) if len(branches) > 1 else [await branch for branch in branches]
+        found = {name: iter(each) for name, each in zip(groups, made, strict=True)}
+        return [next(found[name]) for name in names]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """An operation that can be run as often as wanted; `columns` are those that it wants of each type's rows."""
+
+    columns: Mapping[str, tuple[str, ...]]
+    variables: Variables
+    permissions: Sequence[Callable[..., Any]]
+    root: Child
+
+    async def run(self, info: Any, sent: Mapping[str, Any], host: Host) -> dict[str, Any]:
+        """The response's data; anything that goes wrong, Unplanned or not, is graphql-core's to tell."""
+        run = Run(info, self.variables.coerced(sent), host)
+        for permission in self.permissions:
+            if await permission(None, info) is not True:
+                raise Unplanned
+        return (await self.root.build(run, [None]))[0]
+
+
+class Planner:
+    """Makes plans for operations on one schema."""
+
+    def __init__(self, schema: GraphQLSchema, links: Links) -> None:
+        self._schema = schema
+        self._links = links
+
+    def plan(
+        self, document: DocumentNode, operation: OperationDefinitionNode, conditions: Mapping[str, bool]
+    ) -> Plan | None:
+        """A plan for a query whose variables in @include and @skip have these values; None where there is none."""
+        try:
+            return _Compiler(self._schema, self._links, document, operation, conditions).plan()
+        except Unplanned:
+            return None
+
+
+class _Compiler:
+    """Turns the selections of one operation into the tree that a plan runs."""
+
+    def __init__(
+        self,
+        schema: GraphQLSchema,
+        links: Links,
+        document: DocumentNode,
+        operation: OperationDefinitionNode,
+        conditions: Mapping[str, bool],
+    ) -> None:
+        self._schema = schema
+        self._links = links
+        self._operation = operation
+        self._conditions = VariableValues({}, {**conditions})
+        self._fragments = {
+            node.name.value: FragmentDetails(node)
+            for node in document.definitions
+            if isinstance(node, FragmentDefinitionNode)
+        }
+        self._variables = Variables(schema, operation)
+        self._wanted: dict[str, set[str]] = {}
+        self._objects: list[tuple[str, Objects]] = []
+        self._permissions: dict[Callable[..., Any], None] = {}
+
+    def plan(self) -> Plan:
+        query = self._schema.query_type
+        if query is None or self._operation.operation.value != "query":
+            raise Unplanned
+        collected = collect_fields(self._schema, self._fragments, self._conditions, query, self._operation)
+        root = self._selection(query, collected.grouped_field_set, rows=True)
+        columns = {
+            name: tuple(column for column in every if column == every[0] or column in self._wanted.get(name, ()))
+            for name, every in self._links.columns.items()
+        }
+        for name, objects in self._objects:
+            objects.write(columns.get(name, ()))
+        return Plan(columns, self._variables, tuple(self._permissions), root)
+
+    def _selection(self, type_: GraphQLObjectType, grouped: Mapping[str, Any], *, rows: bool) -> Objects:
+        fields = [(key, self._field(type_, details)) for key, details in grouped.items()]
+        row = None if rows or type_.name not in self._links.columns else self._links.row
+        objects = Objects(fields, row)
+        self._objects.append((type_.name, objects))
+        return objects
+
+    def _field(self, type_: GraphQLObjectType, details: Any) -> Scalar | Constant | Step:
+        node = details[0].node
+        name = node.name.value
+        if name == "__typename":
+            return Constant(type_.name)
+        link, field = self._links.fields.get((type_.name, name)), type_.fields.get(name)
+        if link is None or field is None:
+            raise Unplanned
+        self._want(type_, columns_of(link))
+        if isinstance(link, Leaf):
+            return Scalar(link, field.type)
+        if isinstance(link, Root):
+            self._permissions.update(dict.fromkeys(link.permissions))
+        arguments = None if isinstance(link, Part) else self._arguments(field, node)
+        rows = isinstance(link, Part) and link.rows
+        return Step(link, arguments, field.type, self._child(get_named_type(field.type), details, rows=rows))
+
+    def _arguments(self, field: GraphQLField, node: Any) -> Arguments:
+        return Arguments(field, node, self._links.taken(field), self._variables)
+
+    def _child(self, type_: Any, details: Any, *, rows: bool) -> Child:
+        if is_leaf_type(type_):
+            return Scalars(type_)
+        if not is_abstract_type(type_):
+            return self._selection(type_, self._below(type_, details), rows=rows)
+        kinds = self._schema.get_possible_types(type_)
+        return Kinds(
+            {kind.name: self._selection(kind, self._below(kind, details), rows=False) for kind in kinds},
+            self._links.type_name,
+        )
+
+    def _below(self, type_: GraphQLObjectType, details: Any) -> Mapping[str, Any]:
+        found = collect_subfields(self._schema, self._fragments, self._conditions, self._operation, type_, details)
+        return found.grouped_field_set
+
+    def _want(self, type_: GraphQLObjectType, columns: Sequence[str]) -> None:
+        self._wanted.setdefault(type_.name, set()).update(columns)

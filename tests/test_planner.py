@@ -1,0 +1,127 @@
+"""What the planner answers is what graphql-core answers, data and errors, byte for byte."""
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager
+from random import Random
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+
+from graphql_server.app import Parts, opened
+from graphql_server.planner import Plan
+from graphql_server.schema import execution
+from graphql_server.schema.context import Context
+from graphql_server.schema.execution import Answer, Executor, Operation, build_schema
+from graphql_server.schema.limits import Limits
+from tests.operations import Made, Maker
+from tests.rows import Reader, put, put_datasets, serving, untrained_pk
+from tests.servers import TOKEN, UserServer
+
+COUNT = int(os.environ.get("COUNT", "100"))
+SEED = os.environ.get("SEED", "1")
+SCHEMA = build_schema()._schema  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - as the executor gets it
+FEDERATION = ("_service",)  # is left to graphql-core
+CURSORS = "query($field: ImageOrderField!) { images(orderBy: {field: $field}) { edges { cursor } } }"
+ODD: list[dict[str, Any]] = [
+    {},
+    {"original_file_name": "é \u2028.jpg", "exif_degree": 45, "model_degree": -90, "user_fix_degree": 2**31 - 1},
+    {"confidence": 0.1, "model_degree": 360, "user_fix_degree": 0, "created_at": "2026-11-23 10:20:30.000004"},
+    {"confidence": 1, "model_degree": 90, "user_fix_degree": 270, "created_at": "2026-11-23 10:20:30"},
+    {"width": 640, "height": 480, "byte_size": 60_000, "sha256": "0" * 64, "content_type": "image/png"},
+    {"byte_size": 2**40},  # no Int of GraphQL
+    {"user_pk": 7, "confidence": 0.1},
+]
+
+
+class Plain(Executor):
+    """The executor without the planner."""
+
+    async def _as_planned(self, plan: Plan, operation: Operation, context: Context) -> None:
+        return None
+
+
+@pytest.fixture(scope="module", params=["sqlite", "mysql"])
+def library(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Generator[Reader]:
+    """Datasets and images as the predecessor left them, and as this server saves them."""
+    with serving(request.param, request, tmp_path_factory.mktemp("planner")) as server:
+        columns = dict.fromkeys(key for image in ODD for key in image)
+        for dataset in (untrained_pk(server), *put_datasets(server, ["lunch", None, "lunch", "empty"])[:3]):
+            images = [{"dataset_info_pk": dataset, "uuid_file_name": "u.jpg", **columns, **image} for image in ODD]
+            put(server, "image_info", images)
+        yield server
+
+
+@asynccontextmanager
+async def parts_of(server: Reader) -> AsyncGenerator[Parts]:
+    async with opened(server.settings, httpx.MockTransport(UserServer())) as parts:
+        yield parts
+
+
+async def answered(executor: Executor, parts: Parts, made: Made, token: str | None = TOKEN) -> Answer:
+    return await executor.run(Operation(made.query, made.variables), Context(parts.album, parts.users, token))
+
+
+async def known_of(executor: Executor, parts: Parts) -> dict[str, Any]:
+    """Keys, ids and cursors, of what is there and of what is not."""
+    cursors: dict[str | None, list[str]] = {"TITLE": ["x"]}
+    for field in ("CREATED_AT", "CONFIDENCE", "ORIGINAL_FILE_NAME"):
+        found = await answered(executor, parts, Made(CURSORS, {"field": field}))
+        cursors[field] = [edge["cursor"] for edge in found.body["data"]["images"]["edges"]] * 4 + ["x"]
+    nodes = "{ images { nodes { id } } datasets { nodes { id } } }"
+    found = await answered(executor, parts, Made(nodes, {}))
+    ids = [node["id"] for each in found.body["data"].values() for node in each["nodes"]]
+    entities = [{"__typename": kind, "pk": pk} for kind in ("Image", "Dataset") for pk in (1, 2, 3, 99)]
+
+    def cursors_beside(arguments: dict[str, Any]) -> list[str]:
+        order: dict[str, Any] = arguments.get("orderBy") or {}
+        return cursors[order.get("field", "CREATED_AT")]
+
+    return {
+        "pk": [1, 2, 3, 4, 5, 9, 0, -1, 99],
+        "datasetPk": [1, 2, 3, 99],
+        "id": [*ids, "x"],
+        "ids": [*ids, *ids, *ids, "SW1hZ2U6OTk="],
+        "representations": [*entities * 3, *({"__typename": "Image", "id": each} for each in ids[:5]), {"pk": 1}],
+        "first": [0, *[1, 2, 3, 5, 50] * 4, -1, 1001],
+        "last": [0, 1, 2, 3, 5],
+        "after": cursors_beside,
+        "before": cursors_beside,
+        "equals": ["", "lunch", "é \u2028.jpg"],
+        "contains": ["", "u", "LUNCH", "%"],
+        "Int": [0, 1],
+        "Float": [0.1, 0.5, 1, 0],
+        "Boolean": [True, False],
+        "Degree": [*[0, 90, 360, 270] * 5, 45],
+        "DateTime": [*["2026-11-23T10:20:30Z", "2026-11-23T10:20:30.000004+00:00"] * 5, "no time"],
+        "String": ["x"],
+    }
+
+
+def test_made_up_operations_have_the_same_answer_planned_and_plain(
+    library: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """COUNT of them; `SEED` and the number of one that differs make it up again."""
+    monkeypatch.setattr(execution.secrets, "token_hex", str)  # the references of errors
+    asyncio.run(compare(library))
+
+
+async def compare(server: Reader) -> None:
+    limits = Limits(cost=1_000_000)
+    fast, plain = Executor(limits, introspection=True), Plain(limits, introspection=True)
+    async with parts_of(server) as parts:
+        known = await known_of(plain, parts)
+        good = 0
+        for number in range(COUNT):
+            made = Maker(SCHEMA, known, Random(f"{SEED} {number}"), without=FEDERATION).operation()
+            ours, theirs = [await answered(each, parts, made) for each in (fast, plain)]
+            assert orjson.dumps(ours.body) == orjson.dumps(theirs.body), (number, made)
+            assert ours.refused == theirs.refused, (number, made)
+            # Whatever is answered without an error must have been planned.
+            good += "errors" not in ours.body
+            assert fast.planned == good, (number, made)
+    assert good > COUNT / 2
+    assert plain.planned == 0
