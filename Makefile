@@ -11,6 +11,9 @@ LOCKED := $(PIP) install --require-hashes
 # Node and npm as requirements/node.txt names them; no script of a package is run.
 NPM_CI := cd examples && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --ignore-scripts --loglevel=error
 GRAPHIQL := $(shell find graphiql -name node_modules -prune -o -type f -print)
+# What code is generated from, beside the schema.
+GENERATED := $(addprefix examples/,operations.graphql codegen.ts relay.config.json ariadne-codegen.toml) \
+	$(wildcard examples/clients/relay/*)
 COMPILE = .cache/tools/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --custom-compile-command "make lock" $(ARGS)
 
@@ -41,7 +44,7 @@ differential: .venv/testing ## compare the planner with graphql-core on made-up 
 soak: .venv/testing ## keep a server at full load for SECONDS=600, and watch its memory and handles
 	scripts/with-engine mysql $(BIN)/python -m tests.soak $(SECONDS)
 
-interop: .venv/testing examples/node_modules/.all .cache/clients/installed ## try clients, gateways, generators and schema tools on the server
+interop: .venv/testing examples/generated/.made ## try clients, gateways, generators and schema tools on the server
 	$(BIN)/pytest -o python_files='interop_*.py' tests/interop $(ARGS)
 
 lint: .venv/testing ## check style and which module imports which
@@ -77,7 +80,7 @@ audit: .cache/tools/installed .venv/testing ## look for known vulnerabilities, a
 	.cache/tools/bin/pip-audit --strict --disable-pip --require-hashes -r requirements/clients.txt
 
 clean: ## remove what the other targets made; the demo's data stay in var
-	rm -rf .venv .cache build dist graphql_server/http/static graphiql/node_modules examples/node_modules
+	rm -rf .venv .cache build dist graphql_server/http/static graphiql/node_modules examples/node_modules examples/generated
 
 .venv/bin/python:
 	@scripts/make-venv $(PYTHON) .venv
@@ -103,6 +106,11 @@ examples/node_modules/.some: examples/package-lock.json | .venv/testing
 examples/node_modules/.all: examples/package-lock.json | .venv/testing
 	$(NPM_CI)
 	@touch $(CURDIR)/$@ $(CURDIR)/examples/node_modules/.some
+
+examples/generated/.made: examples/node_modules/.all .cache/clients/installed schema.graphql $(GENERATED)
+	cd examples && PATH="$(CURDIR)/$(BIN):$$PATH" npm run --silent generate
+	cd examples && ../.cache/clients/bin/ariadne-codegen --config ariadne-codegen.toml >/dev/null
+	@touch $@
 
 .cache/clients/installed: requirements/clients.txt
 	@scripts/make-venv $(PYTHON) .cache/clients

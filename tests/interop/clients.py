@@ -16,6 +16,7 @@ NAMES = [f"{number}.jpg" for number in range(8)]
 @contextmanager
 def served(request: pytest.FixtureRequest, folder: Path) -> Generator[Reader]:
     """A server with eight images, which make three pages."""
+    folder.mkdir(exist_ok=True)
     with serving("sqlite", request, folder) as server:
         put_images(server, untrained_pk(server), [{"original_file_name": name} for name in NAMES])
         (folder / "photo.jpg").write_bytes(photo())

