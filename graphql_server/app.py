@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 from starlette.applications import Starlette
@@ -30,6 +31,9 @@ from graphql_server.schema.limits import Limits
 from graphql_server.settings import Settings
 from graphql_server.users import Users
 
+if TYPE_CHECKING:
+    from graphql_server.traces import Tracing  # It takes OpenTelemetry, which need not be installed.
+
 
 @dataclass(frozen=True, slots=True)
 class Parts:
@@ -39,8 +43,14 @@ class Parts:
     users: Users
 
 
-def create_app(settings: Settings, user_transport: httpx.AsyncBaseTransport | None = None) -> Starlette:
-    """The whole server as an ASGI application; `user_transport` reaches a user server in the same process.
+def create_app(
+    settings: Settings,
+    user_transport: httpx.AsyncBaseTransport | None = None,
+    tracing: "Tracing | None" = None,
+) -> Starlette:
+    """The whole server as an ASGI application.
+
+    `user_transport` reaches a user server in the same process; `tracing` says where spans go.
 
     Its lifespan opens the database and closes it, so it must be run. It raises SettingsError where the
     database cannot be used as it is.
@@ -54,13 +64,18 @@ def create_app(settings: Settings, user_transport: httpx.AsyncBaseTransport | No
             app.router.routes[:] = _routes(settings, parts, endpoint)
             # Starlette would send clients on to whatever address their Host header makes up.
             app.router.redirect_slashes = False
-            async with _metrics(settings, Figures(traffic, endpoint.operations, executor, parts.album, parts.users)):
+            figures = Figures(traffic, endpoint.operations, executor, parts.album, parts.users)
+            async with _metrics(settings, figures), _traces(tracing, executor, parts):
                 yield
 
     traffic = Traffic()
     return Starlette(
         lifespan=lifespan,
-        middleware=[Middleware(RequestLog, traffic), *_cors(settings)],
+        middleware=[
+            *([Middleware(tracing.requests)] if tracing else []),
+            Middleware(RequestLog, traffic),
+            *_cors(settings),
+        ],
         exception_handlers={HTTPException: _http_error},
     )
 
@@ -112,6 +127,10 @@ def _endpoint(settings: Settings, parts: Parts, executor: Executor) -> graphql.G
 
 def _metrics(settings: Settings, figures: Figures) -> AbstractAsyncContextManager[None]:
     return metrics.told(figures, settings.metrics_places) if settings.metrics else nullcontext()
+
+
+def _traces(tracing: "Tracing | None", executor: Executor, parts: Parts) -> AbstractAsyncContextManager[None]:
+    return tracing.watching(executor, parts.album, parts.users) if tracing else nullcontext()
 
 
 def _routes(settings: Settings, parts: Parts, endpoint: graphql.GraphQL) -> list[BaseRoute]:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 # In seconds: from what the quickest answer takes to what a client waits for at most.
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+ROUTES = ("graphql", "graphiql", "media", "healthz", "readyz", "other")
 
 
 class Durations:
@@ -36,19 +37,21 @@ class Slots:
         self.waiting = 0
 
 
+def route_of(path: str) -> str:
+    """Which of ROUTES a request's path leads to."""
+    first = path[1:].partition("/")[0]
+    return first if first in ROUTES else "other"
+
+
 class Traffic:
     """HTTP requests by route and status; anything that clients choose is in none of the two."""
 
-    ROUTES = ("graphql", "graphiql", "media", "healthz", "readyz", "other")
-
     def __init__(self) -> None:
         self.statuses = Counter[tuple[str, int]]()
-        self.durations = {route: Durations() for route in self.ROUTES}
+        self.durations = {route: Durations() for route in ROUTES}
 
     def add(self, path: str, status: int, began: float) -> None:
-        route = path[1:].partition("/")[0]
-        if route not in self.durations:
-            route = "other"
+        route = route_of(path)
         self.statuses[route, status] += 1
         self.durations[route].add(began)
 

@@ -16,7 +16,7 @@ SECRET_TEXT = re.compile(
     r"(signature=|\bbearer\s+|access_token[\"']?\s*[:=]\s*)\S+|(://[^/\s:@]*:)[^\s@]+(?=@)", re.IGNORECASE
 )
 # These tell their own steps at lower levels; httpcore even what stands in headers.
-TALKATIVE = ("PIL", "aiosqlite", "asyncio", "asyncmy", "httpcore", "httpx", "python_multipart", "tortoise")
+TALKATIVE = ("PIL", "aiosqlite", "asyncio", "asyncmy", "httpcore", "httpx", "python_multipart", "tortoise", "urllib3")
 
 
 def configure(format: str, level: str) -> None:  # noqa: A002 - LOG_FORMAT is what the operator calls it.

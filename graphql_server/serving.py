@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 import uvicorn
@@ -21,6 +21,11 @@ from graphql_server.errors import SettingsError
 from graphql_server.http.protocol import Protocol
 from graphql_server.settings import Settings, setting
 
+if TYPE_CHECKING:
+    from graphql_server.traces import Tracing
+
+TRACES = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+
 log = structlog.stdlib.get_logger(__name__)
 
 
@@ -28,6 +33,7 @@ def serve(environ: Mapping[str, str]) -> int:
     """Serve in production until SIGTERM; SettingsError where something that is needed is missing or wrong."""
     settings = Settings.from_environment(environ)
     logs.configure(settings.log_format, settings.log_level)
+    traced(environ)
     asyncio.run(_try(settings))
     for host, port in settings.metrics_places:
         _port(host, port, "METRICS").close()
@@ -46,7 +52,23 @@ def production() -> Starlette:
     settings = Settings.from_environment(os.environ)
     logs.configure(settings.log_format, settings.log_level)
     calm_collector()
-    return create_app(settings)
+    tracing = traced(os.environ)
+    return create_app(settings, tracing=tracing() if tracing else None)
+
+
+def traced(environ: Mapping[str, str]) -> "type[Tracing] | None":
+    """What makes spans, if OpenTelemetry's own variables ask for any; SettingsError where it cannot."""
+    endpoint = next((name for name in TRACES if environ.get(name)), None)
+    off = environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or environ.get("OTEL_TRACES_EXPORTER") == "none"
+    if endpoint is None or off:
+        return None
+    if environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf") != "http/protobuf":
+        raise SettingsError("OTEL_EXPORTER_OTLP_PROTOCOL: only http/protobuf is spoken")
+    try:
+        from graphql_server.traces import Tracing  # noqa: PLC0415 - it takes OpenTelemetry, which need not be installed
+    except ImportError:
+        raise SettingsError(f"{endpoint}: install dataset-server[otel]") from None
+    return Tracing
 
 
 def calm_collector() -> None:

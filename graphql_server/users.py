@@ -55,7 +55,7 @@ class Users:
     """Asks the user server, never twice at once for one token, and remembers what it says."""
 
     def __init__(self, server: UserServer, seconds: float, cache_seconds: float) -> None:
-        self._server = server
+        self.server = server
         self._seconds = seconds
         self._accepted = Remembered[User](cache_seconds)
         # Refusals have a memory of their own: a flood of made-up tokens then pushes no user out.
@@ -97,7 +97,7 @@ class Users:
         asked, began, answer = time.monotonic(), time.perf_counter(), "unavailable"
         try:
             async with asyncio.timeout(self._seconds), self._slots:
-                user = await self._server.ask(token)
+                user = await self.server.ask(token)
             answer = "accepted" if user else "refused"
         except TimeoutError as error:
             late = f"The user server gave no answer within {self._seconds:g} seconds."
@@ -116,7 +116,7 @@ class Users:
         for call in calls:
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
-        await self._server.aclose()
+        await self.server.aclose()
 
 
 class Remembered(Generic[T]):
@@ -142,7 +142,7 @@ class HttpUserServer:
 
     def __init__(self, url: str, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._url = _checked(url)
-        self._client = httpx.AsyncClient(
+        self.client = httpx.AsyncClient(
             transport=transport,
             # The system's certificates and not httpx's list: a company's own authority counts as well.
             verify=self._url.scheme == "https" and ssl.create_default_context(),
@@ -159,7 +159,7 @@ class HttpUserServer:
         # Not compressed, as a short answer could then be unpacked to a thousand times its length.
         headers = {"Authorization": f"Bearer {token}", "access_token": token, "Accept-Encoding": "identity"}
         try:
-            async with self._client.stream("POST", self._url, headers=headers) as response:
+            async with self.client.stream("POST", self._url, headers=headers) as response:
                 body = await _body(response)
         except httpx.HTTPError as error:
             raise UserServerUnavailable("The user server cannot be reached.") from error
@@ -172,7 +172,7 @@ class HttpUserServer:
         return _user(body)
 
     async def aclose(self) -> None:
-        await self._client.aclose()
+        await self.client.aclose()
 
 
 def _checked(url: str) -> httpx.URL:
