@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import time
@@ -10,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import orjson
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics  # pyright: ignore[reportUnknownVariableType]
 from prometheus_client.parser import text_string_to_metric_families as metrics
@@ -19,7 +21,7 @@ from tests import mysql
 from tests.chaos.relay import relaying
 from tests.front_door import QUERY, send
 from tests.photos import photo
-from tests.processes import Process, free_port, server_of, settings_of, started, users_listening
+from tests.processes import PROJECT, Process, free_port, server_of, settings_of, started, users_listening
 from tests.servers import Server, running, settings_for
 from tests.test_races import name_against_a_rival
 
@@ -71,6 +73,8 @@ def test_operations_are_counted_by_type_outcome_and_code(watched: Server, place:
     assert value(now, "errors_total", code="BAD_REQUEST") == 1
     assert value(now, "http_requests_total", route="graphql", status="200") == 6
     assert value(now, "http_requests_total", route="graphql", status="400") == 1
+    assert value(now, "executions_total", executor="planner") == 3
+    assert value(now, "executions_total", executor="graphql-core") == 2
     assert value(now, "documents_total", source="remembered") == 2
     assert value(now, "documents_total", source="prepared") == 4
     assert value(now, "executions_total", executor="planner") == 3
@@ -182,6 +186,37 @@ def test_figures_of_the_process_come_along_and_open_metrics_is_spoken_as_well(wa
     accept = {"accept": "application/openmetrics-text; version=1.0.0"}
     answer = httpx.get(f"http://{place}/metrics", headers=accept, trust_env=False, verify=False)
     assert {family.name for family in open_metrics(answer.text)} >= {"dataset_server_errors", "process_cpu_seconds"}
+
+
+QUERIES = [
+    target["expr"]
+    for panel in orjson.loads((PROJECT / "deploy" / "grafana" / "dataset-server.json").read_bytes())["panels"]
+    for target in panel.get("targets", ())
+]
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+def test_everything_that_the_dashboard_asks_for_is_told_with_the_labels_that_it_names(
+    watched: Server, place: str
+) -> None:
+    watched.upload(b"no picture")  # what is counted by code is there from the first one on
+    told: dict[str, dict[str, set[str]]] = {}
+    for name, labels in read(place):
+        prefix = "" if name.startswith("process_") else "dataset_server_"
+        for label, text in labels:
+            told.setdefault(prefix + name, {}).setdefault(label, set()).add(text)
+        told.setdefault(prefix + name, {})
+    assert len(QUERIES) > 20
+    for query in QUERIES:
+        for name, filters in re.findall(r"((?:dataset_server|process)_\w+)\{([^}]*)\}", query):
+            assert name in told, query
+            for label, sign, wanted in re.findall(r'(\w+)(=~?)"([^"]*)"', filters):
+                # Prometheus itself puts `instance` on; codes come with their first error.
+                assert label in ("instance", *told[name]), query
+                assert label in ("instance", "code") or sign != "=" or wanted in told[name][label], query
+        (name, *_) = re.findall(r"(?:dataset_server|process)_\w+", query)
+        for label in (label for by in re.findall(r"sum by \(([^)]*)\)", query) for label in by.split(", ")):
+            assert label in told[name], query
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
