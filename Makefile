@@ -3,6 +3,8 @@ PYTHON ?= python3
 ARGS ?=
 SECONDS ?= 600
 SEED ?= 1
+PART ?= reads
+ENGINE ?= mariadb
 # What the tests start; Playwright needs libatomic1.
 PROGRAMS := chromium libatomic1 nginx libnginx-mod-http-js
 BIN := .venv/bin
@@ -18,7 +20,7 @@ COMPILE = .cache/tools/bin/uv pip compile --quiet --universal --python-version 3
 	--no-emit-index-url --no-annotate --custom-compile-command "make lock" $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-mariadb chaos differential soak interop lint types format schema lock audit clean
+.PHONY: help serve test test-mariadb chaos differential bench soak interop lint types format schema lock audit clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +42,10 @@ chaos: .venv/testing ## kill, freeze, fill up and cut off what the server needs;
 
 differential: .venv/testing ## compare the planner with graphql-core on made-up operations; COUNT=5000, SEED=1
 	COUNT=$(or $(COUNT),5000) SEED=$(SEED) scripts/with-engine mysql $(BIN)/pytest --timeout 3600 tests/test_planner.py $(ARGS)
+
+bench: .venv/testing bench/peers/node_modules ## compare CPU with other servers; PART=saves, media, workers, scale
+	@scripts/debian-packages wrk nginx libnginx-mod-http-js
+	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/with-engine $(ENGINE) $(BIN)/python -m bench $(PART) $(ARGS)
 
 soak: .venv/testing ## keep a server at full load for SECONDS=600, and watch its memory and handles
 	scripts/with-engine mysql $(BIN)/python -m tests.soak $(SECONDS)
@@ -80,7 +86,12 @@ audit: .cache/tools/installed .venv/testing ## look for known vulnerabilities, a
 	.cache/tools/bin/pip-audit --strict --disable-pip --require-hashes -r requirements/clients.txt
 
 clean: ## remove what the other targets made; the demo's data stay in var
-	rm -rf .venv .cache build dist graphql_server/http/static graphiql/node_modules examples/node_modules examples/generated
+	rm -rf .venv .cache build dist graphql_server/http/static examples/generated
+	rm -rf graphiql/node_modules examples/node_modules bench/peers/node_modules
+
+bench/peers/node_modules: .venv/testing bench/peers/package.json bench/peers/package-lock.json
+	PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --prefix bench/peers --ignore-scripts --loglevel=error
+	@touch $@
 
 .venv/bin/python:
 	@scripts/make-venv $(PYTHON) .venv

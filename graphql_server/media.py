@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import BinaryIO, Protocol, TypeVar
 from uuid import uuid4
 
-from aiofiles.threadpool import wrap
-
 from graphql_server.addresses import Addresses
 from graphql_server.errors import BadUserInput, FileTooLarge, NotFound, StorageUnavailable
 
@@ -99,23 +97,21 @@ class Media:
             raise
 
     async def _copy(self, source: Readable, path: Path, max_bytes: int) -> Staged:
-        opened = await _finish(self._threads, _create, path)
-        file = wrap(opened, executor=self._threads)
-        size, digest = 0, hashlib.sha256()
+        # Each call into a thread costs as much as it does for a small picture: there is one for each piece.
+        copy, size = _Copy(path), 0
+        piece = await source.read(PIECE_BYTES)
         try:
-            while piece := await source.read(PIECE_BYTES):
-                size += len(piece)
-                if size > max_bytes:
-                    raise FileTooLarge(f"The file is larger than {max_bytes} bytes.")
-                await _finish(self._threads, digest.update, piece)
-                await file.write(piece)
-            if not size:
-                raise BadUserInput("The file is empty.")
-            await file.flush()
-            await _finish(self._threads, os.fsync, file.fileno())
-        finally:
-            await _finish(self._threads, opened.close)
-        return Staged(path, size, digest.hexdigest())
+            while piece:
+                size = _counted(size + len(piece), max_bytes)
+                following = await source.read(PIECE_BYTES)
+                await _finish(self._threads, copy.add, piece, not following)
+                piece = following
+        except BaseException:
+            await _finish(self._threads, copy.close)
+            raise
+        if not size:
+            raise BadUserInput("The file is empty.")
+        return Staged(path, size, copy.digest.hexdigest())
 
     async def discard(self, staged: Staged) -> None:
         """Remove the staged name; one that is discarded already is fine."""
@@ -198,11 +194,42 @@ def _try(staging: Path) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
-def _create(path: Path) -> BinaryIO:
+def _counted(size: int, max_bytes: int) -> int:
+    if size > max_bytes:
+        raise FileTooLarge(f"The file is larger than {max_bytes} bytes.")
+    return size
+
+
+class _Copy:
+    """A new file that is written and hashed piece by piece; with the last one it is on the disk, and closed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: int | None = None
+        self.digest = hashlib.sha256()
+
+    def add(self, piece: bytes, last: bool) -> None:  # noqa: FBT001 - threads are given arguments by place
+        if self._file is None:
+            self._file = _create(self._path)
+        self.digest.update(piece)
+        rest = memoryview(piece)
+        while rest:
+            rest = rest[os.write(self._file, rest) :]
+        if last:
+            os.fsync(self._file)
+            self.close()
+
+    def close(self) -> None:
+        if self._file is not None:
+            descriptor, self._file = self._file, None
+            os.close(descriptor)
+
+
+def _create(path: Path) -> int:
     # Only the staging folder, never the root: a volume that is not mounted must not be written under.
     with suppress(FileExistsError):  # where it is no folder, what follows says so
         path.parent.mkdir()
-    return path.open("xb")
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
 
 
 def _place(staged: Path, target: Path) -> None:

@@ -23,7 +23,6 @@ from typing import Any, NoReturn, cast
 
 import aiosqlite
 import httpx
-from aiofiles.threadpool.binary import AsyncBufferedIOBase
 from asyncmy.connection import Connection
 
 from graphql_server import cli
@@ -42,7 +41,6 @@ CALLS: Sequence[tuple[Any, str]] = (
     (Connection, "_write_bytes"),
 )
 AWAITED: Sequence[tuple[Any, str]] = (
-    *((AsyncBufferedIOBase, name) for name in ("write", "flush", "close")),
     (aiosqlite.Connection, "_execute"),
     (Connection, "_read_ok_packet"),
     (Connection, "_read_query_result"),

@@ -20,6 +20,7 @@ class Front:
     """A running nginx, and the folder whose pictures it sends."""
 
     port: int
+    pid: int
     media: Path
     log: Path
 
@@ -48,7 +49,7 @@ def fronting(folder: Path, media: Path, server_port: int, keys: str) -> Generato
     )
     try:
         _wait_for(port, nginx)
-        yield Front(port, media, folder / "access.log")
+        yield Front(port, nginx.pid, media, folder / "access.log")
     finally:
         nginx.terminate()
         nginx.wait(10)

@@ -17,7 +17,7 @@ LEAST = {
     ("mysql", "remove"): 26,
 }
 DISK = {
-    "save": ("mkdir", "open", "write", "flush", "fsync", "link", "unlink"),
+    "save": ("mkdir", "open", "write", "fsync", "link", "unlink"),
     "seal": (),
     "remove": ("unlink", "fsync"),
 }

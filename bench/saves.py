@@ -1,0 +1,81 @@
+"""What it costs to save: a thousand senders at once, beside a plain script that does the same without a server."""
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from bench import load, machine, servers
+from bench.data import Filled
+from bench.photos import photo
+from bench.plain import THREADS
+from bench.servers import Contender
+from tests.holdings import ask
+from tests.processes import PROJECT
+
+SENDERS = 1000
+CORES = range(machine.CORES)
+COUNT = "SELECT COUNT(*) FROM image_info"
+SAVE = """mutation Save($input: SaveFixInput!) {
+  saveFix(input: $input) { created image { pk url uprightDegree } } }"""
+INPUT = {"file": None, "modelDegree": 90, "confidence": 0.97, "userFixDegree": 0}
+
+
+def upload(contender: Contender, content: bytes) -> bytes:
+    """A whole request that saves a photo."""
+    operations: dict[str, Any] = {"query": SAVE, "variables": {"input": INPUT}}
+    body, headers = load.form(operations, "variables.input.file", content)
+    return load.request(contender.url, body, {**headers, **contender.headers})
+
+
+def report(filled: Filled, rounds: int, seconds: int) -> Iterator[str]:
+    """Plain and served in turns, on all cores; then a thousand senders at once."""
+    content = photo()
+    yield f"{machine.about()}; photos of {len(content):,} bytes"
+    yield "| | saves/s | CPU ms | database CPU ms | memory MiB | failed |"
+    yield "|---|---:|---:|---:|---:|---:|"
+    for _ in range(rounds):
+        yield plain(filled, content, seconds)
+        yield served(filled, content, seconds, 32)
+    yield served(filled, content, 2 * seconds, SENDERS)
+
+
+def plain(filled: Filled, content: bytes, seconds: int) -> str:
+    before = machine.cpu_seconds(filled.pid)
+    with tempfile.TemporaryDirectory(dir=PROJECT) as folder:
+        file = Path(folder, "photo")
+        file.write_bytes(content)
+        command = [sys.executable, "-m", "bench.plain", filled.url, folder, str(file), str(seconds)]
+        ended = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True)
+    saved, used = (float(figure) for figure in ended.stdout.split())
+    machine.settle(filled.pid)
+    database = machine.cpu_seconds(filled.pid) - before
+    figures = f"{saved / seconds:.0f} | {1e3 * used / saved:.2f} | {1e3 * database / saved:.2f}"
+    return f"| plain script, {THREADS} threads | {figures} | | 0 |"
+
+
+def served(filled: Filled, content: bytes, seconds: int, senders: int) -> str:
+    """Every answer must be a save: what wrk takes for answers must be rows, but for those under way at its end."""
+    with (
+        tempfile.TemporaryDirectory(dir=PROJECT) as folder,
+        servers.ours(filled.url, Path(folder), *CORES) as contender,
+    ):
+        request = [upload(contender, content)]
+        load.shoot(contender.url, request, contender.pid, filled.pid, seconds=2, first=number())
+        ((before,),) = ask(filled.url, COUNT)
+        shot = load.shoot(
+            contender.url, request, contender.pid, filled.pid, seconds=seconds, connections=senders, first=number()
+        )
+        memory = machine.memory_mib(contender.pid)
+        ((after,),) = ask(filled.url, COUNT)
+    failed = shot.failed + max(0, shot.requests - (after - before))
+    figures = f"{shot.rate:.0f} | {shot.cpu:.2f} | {shot.database_cpu:.2f} | {memory:.0f} | {failed}"
+    return f"| {contender.name}, {senders:,} senders | {figures} |"
+
+
+def number() -> int:
+    """A number for the next photo that no photo has had."""
+    return time.time_ns() // 1_000_000 % 10**11

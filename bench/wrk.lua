@@ -1,0 +1,29 @@
+-- wrk -s wrk.lua URL -- FIRST FILE…
+-- Each FILE is a whole HTTP request; they are sent in turn. Twelve @ stand for a number that counts up from FIRST.
+local requests, at, number = {}, 0, 0
+
+function init(args)
+  number = tonumber(args[1])
+  for i = 2, #args do
+    local file = assert(io.open(args[i], 'rb'))
+    local text = file:read('*a')
+    file:close()
+    local from, to = text:find('@@@@@@@@@@@@', 1, true)
+    requests[#requests + 1] = from and { text:sub(1, from - 1), text:sub(to + 1) } or text
+  end
+end
+
+function request()
+  at = at % #requests + 1
+  local found = requests[at]
+  if type(found) == 'string' then return found end
+  number = number + 1
+  return found[1] .. string.format('%12d', number) .. found[2]
+end
+
+function done(summary, latency)
+  local e = summary.errors
+  io.write(string.format('{"requests": %d, "seconds": %f, "bytes": %d, "failed": %d, "p50": %f, "p99": %f}\n',
+    summary.requests, summary.duration / 1e6, summary.bytes, e.connect + e.read + e.write + e.status + e.timeout,
+    latency:percentile(50) / 1000, latency:percentile(99) / 1000))
+end
