@@ -20,7 +20,8 @@ COMPILE = .cache/tools/bin/uv pip compile --quiet --universal --python-version 3
 	--no-emit-index-url --no-annotate --custom-compile-command "make lock" $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-mariadb chaos differential bench soak interop lint types format schema lock audit clean
+.PHONY: help serve test test-mariadb chaos differential bench soak interop lint types format schema schema-diff lock \
+	audit clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +69,9 @@ format: .venv/testing ## put the code into shape
 schema: .venv/installed ## write schema.graphql
 	$(BIN)/graphql-server schema >schema.graphql.new
 	mv schema.graphql.new schema.graphql
+
+schema-diff: examples/node_modules/.some ## show what the schema breaks of the released one, and CHANGELOG.md does not tell
+	$(BIN)/node examples/tools/changes.mjs schema.released.graphql schema.graphql CHANGELOG.md
 
 lock: .cache/tools/installed ## write the lock files anew; ARGS=--upgrade takes newer versions
 	$(COMPILE) pyproject.toml --all-extras --group test requirements/build.in requirements/node.in -o requirements/test.txt

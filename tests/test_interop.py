@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.interop.clients import assert_at_home, served, told
-from tests.interop.programs import SDL, node
+from tests.interop.programs import NODE, SDL, fails, node, run
+from tests.processes import PROJECT
 from tests.servers import TOKEN
 
 
@@ -26,3 +27,40 @@ def test_every_audit_of_graphql_over_http_passes(request: pytest.FixtureRequest,
         audits = node("tools/audits.mjs", f"{server.url}/graphql", settings={"TOKEN": TOKEN})
     assert len(audits) > 60
     assert [audit for audit in audits if audit["status"] != "ok"] == []
+
+
+def changes(tmp_path: Path, new: str, changelog: str = "## 2.0\n\n- Nothing.\n") -> list[str | Path]:
+    """The command that compares the schema with a new one."""
+    (tmp_path / "new.graphql").write_text(new)
+    (tmp_path / "CHANGELOG.md").write_text(changelog)
+    return [NODE, "tools/changes.mjs", SDL, tmp_path / "new.graphql", tmp_path / "CHANGELOG.md"]
+
+
+def test_the_schema_breaks_no_promise_that_the_changelog_does_not_tell() -> None:
+    assert run([NODE, "tools/changes.mjs", PROJECT / "schema.released.graphql", SDL, PROJECT / "CHANGELOG.md"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "path"),
+    [
+        ("  savedBy: User\n", "  savedByUser: User\n", "Image.savedBy"),
+        ("  url: String!", "  url: String", "Image.url"),
+        ("    first: Int\n", "    first: Int!\n", "Dataset.images.first"),
+        ("  REJECT\n", "  REFUSE\n", "OnDuplicate.REJECT"),
+        ('type Image implements Node @key(fields: "id") @', "type Image implements Node @", "Image.@key"),
+        ("type PageInfo @shareable", "type PageInfo", "PageInfo.@shareable"),
+    ],
+)
+def test_a_breaking_change_is_told_by_the_newest_part_of_the_changelog(
+    tmp_path: Path, was: str, becomes: str, path: str
+) -> None:
+    new = SDL.read_text().replace(was, becomes, 1)
+    told = f"- Breaking: what was said of\n  `{path}` is true no more.\n"
+    for changelog in ("## 2.0\n\n- Nothing.\n", f"## 2.0\n\n- `{path}`\n", f"## 2.0\n\n- Nothing.\n\n## 1.0\n\n{told}"):
+        assert f"- Breaking: `{path}`" in fails(changes(tmp_path, new, changelog))
+    assert run(changes(tmp_path, new, f"# Changelog\n\n## 2.0\n\n- Nothing.\n{told}\n## 1.0\n")) == ""
+
+
+def test_what_is_added_breaks_nothing(tmp_path: Path) -> None:
+    new = SDL.read_text().replace("  savedBy: User\n", "  savedBy: User\n  tags: [String!]!\n", 1)
+    assert run(changes(tmp_path, new)) == ""

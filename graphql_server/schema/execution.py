@@ -1,5 +1,6 @@
 """Runs an operation: parse, validate, execute, and say of each error what a client may know."""
 
+import asyncio
 import secrets
 from dataclasses import dataclass, field
 from typing import Any
@@ -116,6 +117,8 @@ class Executor:
         except Exception as error:  # noqa: BLE001 - graphql-core meets it again, and tells it to the client and the log
             log.debug("handed over", reason=repr(error))
             context.start(failure=error if isinstance(error, Unavailable) else None)
+            # Many variables take as long again to be looked at as they have taken: let others in between.
+            await asyncio.sleep(0)
             return None
 
     async def _by_core(self, document: DocumentNode, operation: Operation, context: Context) -> ExecutionResult:

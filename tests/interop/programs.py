@@ -34,6 +34,15 @@ def run(command: Sequence[str | Path], settings: Mapping[str, str] | None = None
     return done.stdout
 
 
+def fails(command: Sequence[str | Path], folder: Path = EXAMPLES) -> str:
+    """Run a program that must fail; gives what it prints."""
+    done = subprocess.run(
+        command, cwd=folder, env=environment({}), capture_output=True, text=True, timeout=110, check=False
+    )
+    assert done.returncode == 1, done.stderr
+    return done.stdout
+
+
 def node(program: str, *arguments: str | Path, settings: Mapping[str, str] | None = None) -> Any:
     """What a program for Node prints, read as JSON."""
     return orjson.loads(run([NODE, program, *arguments], settings))
