@@ -15,6 +15,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount
+from starlette.types import Receive, Scope, Send
 
 from graphql_server import migrations, users
 from graphql_server.database import Database
@@ -52,8 +53,8 @@ def create_app(
 
     `user_transport` reaches a user server in the same process; `tracing` says where spans go.
 
-    Its lifespan opens the database and closes it, so it must be run. It raises SettingsError where the
-    database cannot be used as it is.
+    Its lifespan opens the database and closes it, so it must be run, by whatever it is mounted into as well
+    (docs/embedding.md). It raises SettingsError where the database cannot be used as it is.
     """
 
     @asynccontextmanager
@@ -70,6 +71,7 @@ def create_app(
 
     traffic = Traffic()
     return Starlette(
+        routes=[Mount("/", _not_opened)],
         lifespan=lifespan,
         middleware=[
             *([Middleware(tracing.requests)] if tracing else []),
@@ -166,6 +168,10 @@ def _cors(settings: Settings) -> list[Middleware]:
             max_age=600,
         )
     ]
+
+
+async def _not_opened(_scope: Scope, _receive: Receive, _send: Send) -> None:
+    raise RuntimeError("The dataset server's lifespan has not been run: docs/embedding.md shows how.")
 
 
 async def _http_error(_request: Request, error: Exception) -> Response:

@@ -20,6 +20,7 @@ from graphql_server.database_url import connection_of
 from graphql_server.engines import Engine, MySQL, Row, Session, Sqlite, roll_back
 from graphql_server.errors import DatabaseUnavailable, SettingsError
 from graphql_server.figures import Statements
+from graphql_server.models import DatasetInfo
 
 T = TypeVar("T")
 ATTEMPTS = 10
@@ -123,6 +124,9 @@ class Database:
 
     async def transact(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """Do `work` in a transaction; where it met a deadlock, again, as long as a statement may take."""
+        # Tortoise keeps its models' statements once for a process, in the dialect of the engine opened last.
+        if DatasetInfo._meta.default_connection != self.engine.name:  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+            raise RuntimeError("A process serves either SQLite or MySQL, and this one has opened both.")
         began = time.perf_counter()
         try:
             return await self._transact(work)

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import orjson
 import uvicorn
+from starlette.types import ASGIApp
 
 from graphql_server.app import create_app
 from graphql_server.http.protocol import Protocol
@@ -149,7 +150,13 @@ class _Uvicorn(uvicorn.Server):
 def running(settings: Settings) -> Generator[Server]:
     """Run the server until the block ends."""
     user_server = UserServer()
-    app = create_app(settings, httpx.MockTransport(user_server))
+    with listening(create_app(settings, httpx.MockTransport(user_server))) as url:
+        yield Server(url, settings, user_server)
+
+
+@contextmanager
+def listening(app: ASGIApp) -> Generator[str]:
+    """Run an application until the block ends; gives its address."""
     server = _Uvicorn(uvicorn.Config(app, http=Protocol, log_config=None, access_log=False, lifespan="on"))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
@@ -158,7 +165,7 @@ def running(settings: Settings) -> Generator[Server]:
             while not server.started:
                 assert thread.is_alive(), "the server did not start"
                 time.sleep(0.005)
-            yield Server(f"http://127.0.0.1:{listener.getsockname()[1]}", settings, user_server)
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
             server.should_exit = True
             thread.join(30)
