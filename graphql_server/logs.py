@@ -4,6 +4,7 @@ import json
 import logging
 import re
 import sys
+from functools import lru_cache
 from typing import Any, cast
 
 import structlog
@@ -15,6 +16,8 @@ SECRET_KEY = re.compile(r"token|authorization|password|secret|signing_key|cookie
 SECRET_TEXT = re.compile(
     r"(signature=|\bbearer\s+|access_token[\"']?\s*[:=]\s*)\S+|(://[^/\s:@]*:)[^\s@]+(?=@)", re.IGNORECASE
 )
+# One of these is in each of them; most texts have none, and a line is written for every request.
+HINT = re.compile(r"[\s:=]")
 # These tell their own steps at lower levels; httpcore even what stands in headers.
 TALKATIVE = ("PIL", "aiosqlite", "asyncio", "asyncmy", "httpcore", "httpx", "python_multipart", "tortoise", "urllib3")
 
@@ -74,12 +77,18 @@ def scrub(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
 def _scrubbed(value: Any) -> Any:
     if isinstance(value, dict):
         items = cast("dict[str, Any]", value).items()
-        return {str(key): REMOVED if SECRET_KEY.search(str(key)) else _scrubbed(each) for key, each in items}
+        return {str(key): REMOVED if _is_secret(str(key)) else _scrubbed(each) for key, each in items}
     if isinstance(value, (list, tuple)):
         return [_scrubbed(each) for each in cast("list[Any]", value)]
     if isinstance(value, (int, float, type(None))):
         return value
-    return SECRET_TEXT.sub(rf"\1\2{REMOVED}", str(value))
+    shown = str(value)
+    return SECRET_TEXT.sub(rf"\1\2{REMOVED}", shown) if HINT.search(shown) else shown
+
+
+@lru_cache(maxsize=1000)
+def _is_secret(key: str) -> bool:
+    return SECRET_KEY.search(key) is not None
 
 
 def text(_logger: WrappedLogger, _method: str, event: EventDict) -> str:

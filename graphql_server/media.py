@@ -56,6 +56,9 @@ class Opened:
 
     async def pieces(self, start: int, end: int) -> AsyncIterator[bytes]:
         """Read bytes start to end, exclusive; raises StorageUnavailable when the file ends before."""
+        if end <= len(self.head):
+            yield self.head[start:end]
+            return
         while start < end:
             size = min(PIECE_BYTES, end - start)
             piece = await _finish(self.threads, os.pread, self.file.fileno(), size, start)
@@ -134,14 +137,14 @@ class Media:
             raise ValueError("not where a picture can be")
         return self.root / str(dataset_pk) / file_name
 
-    async def open(self, dataset_pk: str, file_name: str) -> Opened:
-        """Open a picture for reading, without following links; the caller closes it.
+    async def open(self, dataset_pk: str, file_name: str, head: int = 16) -> Opened:
+        """Open a picture for reading, without following links, and read its first bytes; the caller closes it.
 
         Raises NotFound, for names that no picture can have as well, and StorageUnavailable.
         """
         if not is_place(dataset_pk, file_name):
             raise NotFound("There is no such picture.")
-        return await _finish(self._threads, _open, self.root, dataset_pk, file_name, self._threads)
+        return await _finish(self._threads, _open, self.root, dataset_pk, file_name, head, self._threads)
 
 
 def is_place(dataset_pk: str, file_name: str) -> bool:
@@ -246,7 +249,7 @@ def _remove(path: Path) -> None:
         _sync(path.parent)
 
 
-def _open(root: Path, dataset_pk: str, file_name: str, threads: Executor) -> Opened:
+def _open(root: Path, dataset_pk: str, file_name: str, head: int, threads: Executor) -> Opened:
     # Not blocking, since a pipe under that name would hold its reader for ever.
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
     with _folder(root) as base:
@@ -261,6 +264,6 @@ def _open(root: Path, dataset_pk: str, file_name: str, threads: Executor) -> Ope
     if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
         raise NotFound("There is no such picture.")
-    head = os.pread(descriptor, 16, 0)
+    first = os.pread(descriptor, head, 0)
     etag = f'"{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}"'
-    return Opened(head, status.st_size, status.st_mtime, etag, os.fdopen(descriptor, "rb"), threads)
+    return Opened(first, status.st_size, status.st_mtime, etag, os.fdopen(descriptor, "rb"), threads)

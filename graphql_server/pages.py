@@ -244,12 +244,12 @@ def _arms_of(
     hint = f" FORCE INDEX ({table.indexes[nested, column]})" if engine == "mysql" else ""
     parent = (Condition(f"{table.parent} = ?", (PARENT,)),) if nested else ()
     bound = (_precedes(order, end),) if end else ()
-    sort = _sort(order, table.parent if nested else None, column)
     columns = ", ".join((*read, "? AS span") if several else read)
     number = (NUMBER,) if several else ()
     selects = list[Condition]()
     for arm in _arms(order, start):
-        where = _where((*parent, *arm, *bound, *_numbered(conditions)))
+        kept = (*parent, *arm, *bound, *_numbered(conditions))
+        where, sort = _where(kept), _sort(order, kept, table.parent if nested else None, column)
         sql = f"SELECT {columns} FROM {table.name}{hint}{where.sql} ORDER BY {sort} LIMIT ?"
         selects.append(Condition(sql, (*number, *where.args, LIMIT)))
     return tuple(select.sql for select in selects), tuple(arg for select in selects for arg in select.args)
@@ -262,8 +262,8 @@ def _place(kind: str, at: int) -> Position | None:
 
 def _numbered(conditions: tuple[tuple[str, int, str | None], ...]) -> Iterator[Condition]:
     at = CONDITIONS
-    for sql, count, _ in conditions:
-        yield Condition(sql, tuple(range(at, at + count)))
+    for sql, count, column in conditions:
+        yield Condition(sql, tuple(range(at, at + count)), column)
         at += count
 
 
@@ -280,11 +280,11 @@ def _arms(order: Order, start: Position | None) -> list[tuple[Condition, ...]]:
     key = Condition(f"pk {sign} ?", (start.pk,))
     if column is None:
         return [(key,)]
-    nothing = Condition(f"{column} IS NULL")
+    nothing = Condition(f"{column} IS NULL", fixes=column)
     if start.value is None:
         return [(nothing, key)] if order.descending else [(nothing, key), (Condition(f"{column} IS NOT NULL"),)]
     arms = [
-        (Condition(f"{column} = ?", (start.value,)), key),
+        (Condition(f"{column} = ?", (start.value,), fixes=column), key),
         (Condition(f"{column} {sign} ?", (start.value,)),),
     ]
     return [*arms, (nothing,)] if order.descending else arms
@@ -302,10 +302,12 @@ def _precedes(order: Order, end: Position) -> Condition:
     return Condition(f"({nothing}{column} {sign} ? OR ({column} = ? AND pk {sign} ?))", (end.value, end.value, end.pk))
 
 
-def _sort(order: Order, parent: str | None, indexed: str | None) -> str:
-    # MySQL takes the index for the order only where the order names all of its columns.
+def _sort(order: Order, conditions: Sequence[Condition], parent: str | None, indexed: str | None) -> str:
+    # MySQL takes the index for the order only where the order names its columns, and MariaDB only where it leaves out
+    # those of which there is one value.
+    fixed = {condition.fixes for condition in conditions}
     direction = " DESC" if order.descending else ""
-    return ", ".join(f"{column}{direction}" for column in (parent, indexed, "pk") if column)
+    return ", ".join(f"{column}{direction}" for column in (parent, indexed, "pk") if column and column not in fixed)
 
 
 def _where(conditions: Sequence[Condition]) -> Condition:

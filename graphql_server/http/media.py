@@ -15,6 +15,8 @@ from graphql_server.errors import NotFound, StorageUnavailable, error_body
 from graphql_server.media import Media, Opened, is_place
 
 METHODS = ("GET", "HEAD")
+# Smaller pictures are read by the same call that opens them, and sent by one.
+SMALL_BYTES = 256 * 1024
 RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 # The bytes decide, not the name: the predecessor kept pictures of every kind as .jpg.
 KINDS = (
@@ -49,7 +51,7 @@ class Pictures:
         refusal = self._refusal(request, dataset_pk, file_name)
         if refusal is None:
             try:
-                picture = await self._media.open(dataset_pk, file_name)
+                picture = await self._media.open(dataset_pk, file_name, SMALL_BYTES)
             except NotFound as error:
                 refusal = _error(HTTPStatus.NOT_FOUND, error.code, str(error))
             except StorageUnavailable as error:
@@ -109,10 +111,13 @@ async def _answer(request: Request, picture: Opened, headers: dict[str, str], se
         headers["content-range"] = f"bytes */{picture.byte_size}"
     raw = [(name.encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": status.value, "headers": raw})
+    last = b""
     if request.method == "GET":
         async for piece in picture.pieces(part.start, part.stop):
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-    await send({"type": "http.response.body", "body": b""})
+            if last:
+                await send({"type": "http.response.body", "body": last, "more_body": True})
+            last = piece
+    await send({"type": "http.response.body", "body": last})
 
 
 def _wanted(request: Request, picture: Opened, last_modified: str) -> tuple[HTTPStatus, range]:
