@@ -273,12 +273,13 @@ def test_the_page_follows_the_light_or_dark_of_the_system(
         assert page.complaints == []
 
 
-def test_the_lock_file_pins_every_package_and_names_no_registry() -> None:
-    lock = json.loads((PROJECT / "graphiql" / "package-lock.json").read_text())
+@pytest.mark.parametrize("folder", ["bench/peers", "examples", "graphiql"])
+def test_the_lock_files_pin_every_package_and_name_no_registry(folder: str) -> None:
+    lock = json.loads((PROJECT / folder / "package-lock.json").read_text())
     packages = {name: package for name, package in lock["packages"].items() if name}
     assert packages
     assert all(package["integrity"].startswith("sha512-") for package in packages.values())
     assert not any("resolved" in package for package in packages.values())
-    manifest = json.loads((PROJECT / "graphiql" / "package.json").read_text())
-    pinned = manifest["dependencies"] | manifest["devDependencies"]
+    manifest = json.loads((PROJECT / folder / "package.json").read_text())
+    pinned = manifest["dependencies"] | manifest.get("devDependencies", {})
     assert all(version == packages[f"node_modules/{name}"]["version"] for name, version in pinned.items())

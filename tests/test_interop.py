@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.interop.clients import assert_at_home, served, told
-from tests.interop.programs import NODE, SDL, fails, node, run
+from tests.interop.programs import EXAMPLES, NODE, SDL, fails, node, run
 from tests.processes import PROJECT
 from tests.servers import TOKEN
 
@@ -20,6 +20,14 @@ def test_the_schema_composes_with_subgraphs_that_refer_to_it() -> None:
 def test_apollo_client_asks_pages_saves_and_reads_codes(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     with served(request, tmp_path) as server:
         assert_at_home(node("clients/apollo-client.ts", settings=told(server, tmp_path)))
+
+
+def test_the_readme_of_the_examples_names_each_of_them() -> None:
+    readme = (EXAMPLES / "README.md").read_text()
+    helpers = {"settings.ts"}
+    programs = {path.name for path in (EXAMPLES / "clients").iterdir()} - helpers
+    assert len(programs) > 8
+    assert [name for name in programs if f"(clients/{name}" not in readme] == []
 
 
 def test_every_audit_of_graphql_over_http_passes(request: pytest.FixtureRequest, tmp_path: Path) -> None:

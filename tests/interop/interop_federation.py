@@ -135,6 +135,18 @@ def test_the_clients_token_is_passed_on_and_a_stranger_learns_nothing(gateway: s
             assert {error["extensions"]["code"] for error in answer["errors"]} == {"UNAUTHENTICATED"}
 
 
+@pytest.mark.parametrize("gateway", ["hive"], indirect=True)
+def test_a_gateway_that_limits_costs_refuses_what_is_too_dear_without_asking(gateway: str, library: Library) -> None:
+    nested = "{{ images(first: {0}) {{ nodes {{ dataset {{ images(first: {0}) {{ nodes {{ pk }} }} }} }} }} }}"
+    assert ask(gateway, nested.format(30))["data"]["images"]["nodes"]
+    with statements_sent() as statements:
+        answer = ask(gateway, nested.format(1000))
+    (error,) = answer["errors"]
+    assert "cost" in error["message"]
+    assert not answer.get("data")
+    assert statements == []
+
+
 def test_errors_keep_their_codes_and_lists_their_pages(gateway: str, library: Library) -> None:
     answer = ask(gateway, "mutation { removeImage(input: {pk: 999999999}) { image { pk } } }")
     assert [error["extensions"]["code"] for error in answer["errors"]] == ["NOT_FOUND"]
