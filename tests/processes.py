@@ -70,12 +70,12 @@ class Process:
         """What it has written to stdout, a line of JSON each."""
         return [orjson.loads(line) for line in self.output.read_bytes().splitlines()]
 
-    def await_line(self, event: str) -> dict[str, Any]:
-        """The first line of its log whose event begins so; it is waited for."""
+    def await_line(self, event: str, number: int = 1) -> dict[str, Any]:
+        """The line of its log that is the first, or of that number, whose event begins so; it is waited for."""
         for _ in range(600):
-            for line in self.log():
-                if line["event"].startswith(event):
-                    return line
+            lines = [line for line in self.log() if line["event"].startswith(event)]
+            if len(lines) >= number:
+                return lines[number - 1]
             time.sleep(0.05)
         raise AssertionError(f"no line says {event!r}")
 

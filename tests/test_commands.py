@@ -339,6 +339,7 @@ def test_a_worker_that_dies_is_an_error_in_the_log_and_where_none_can_start_the_
         started(tmp_path, "serve", WORKERS="2", **settings_of(new_mysql, tmp_path / "media", users)) as process,
     ):
         worker = process.await_line("Started server process")["event"].strip("]").rpartition("[")[2]
+        process.await_line("Application startup complete", 2)
         mysql.statements(new_mysql, "RENAME TABLE schema_migration TO hidden")
         os.kill(int(worker), signal.SIGKILL)
         assert process.popen.wait(30) == 1

@@ -60,7 +60,7 @@ def test_a_database_that_is_away_is_an_error_in_time_and_full_service_returns_wi
     pk = server.save(photo())["pk"]
     away(relay)
     assert_errors(server, every_kind(pk) * 5, UNAVAILABLE, SECONDS)
-    assert_not_ready(server, "database", SECONDS)
+    assert_not_ready(server, "database")
     relay.up()
     assert_full_service(server)
 
@@ -72,7 +72,7 @@ def test_a_database_that_is_frozen_is_an_error_in_time_and_full_service_returns_
     pk = server.save(photo())["pk"]
     relay.freeze()
     assert_errors(server, every_kind(pk) * 5, UNAVAILABLE, SECONDS)
-    assert_not_ready(server, "database", SECONDS)
+    assert_not_ready(server, "database")
     relay.thaw()
     # What was on its way when the database froze may still come to it; each of these is whole or not at all.
     assert_full_service(server)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Awaitable
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -10,7 +11,8 @@ from starlette.routing import Route
 from graphql_server.errors import DatabaseUnavailable
 from graphql_server.images import Album
 
-MEDIA_SECONDS = 2.0
+# Whoever probes waits for a few seconds at most, and neither a frozen database nor a network folder may answer at all.
+SECONDS = 2.0
 
 
 def routes(album: Album) -> list[Route]:
@@ -25,17 +27,21 @@ def routes(album: Album) -> list[Route]:
 
 
 async def _failing(album: Album) -> list[str]:
-    failing: list[str] = []
+    checks = {"database": _database(album), "media": asyncio.to_thread(os.access, album.media.root, os.W_OK)}
+    answers = await asyncio.gather(*(_in_time(check) for check in checks.values()))
+    return [name for name, fine in zip(checks, answers, strict=True) if not fine]
+
+
+async def _database(album: Album) -> bool:
     try:
         await album.database.fetch("SELECT 1")
     except DatabaseUnavailable:
-        failing.append("database")
+        return False
+    return True
+
+
+async def _in_time(check: Awaitable[bool]) -> bool:
     try:
-        # A network folder that is gone may not answer at all.
-        async with asyncio.timeout(MEDIA_SECONDS):
-            writable = await asyncio.to_thread(os.access, album.media.root, os.W_OK)
+        return await asyncio.wait_for(check, SECONDS)
     except TimeoutError:
-        writable = False
-    if not writable:
-        failing.append("media")
-    return failing
+        return False

@@ -42,7 +42,7 @@ def test_errors_come_in_time_while_mysql_is_down_and_full_service_when_it_is_up(
     end(mysqld)
     for _ in range(3):
         assert_errors(server, every_kind(pk) * 10, UNAVAILABLE, SECONDS)
-        assert_not_ready(server, "database", SECONDS)
+        assert_not_ready(server, "database")
     mysqld.start()
     assert_full_service(server)
 
@@ -57,7 +57,7 @@ def test_errors_come_in_time_while_mysql_is_frozen_for_long_and_full_service_whe
     try:
         while time.monotonic() < end:
             assert_errors(server, every_kind(pk) * 10, UNAVAILABLE, SECONDS)
-            assert_not_ready(server, "database", SECONDS)
+            assert_not_ready(server, "database")
     finally:
         mysqld.thaw()
     # The saves that had placed their files when it froze are whole or not at all.
@@ -119,7 +119,7 @@ def test_a_mysql_that_takes_no_more_connections_is_unavailable_until_it_does(
                 others.enter_context(stranger(mysql_server))
             administrator.run("SET GLOBAL max_connections = 10")
             assert_errors(server, every_kind(pk) * 10, UNAVAILABLE, SECONDS)
-            assert_not_ready(server, "database", SECONDS)
+            assert_not_ready(server, "database")
         administrator.run(f"SET GLOBAL max_connections = {usual}")
     assert_full_service(server)
 

@@ -12,7 +12,8 @@ from tests.processes import Process, server_of, settings_of, started, users_list
 from tests.servers import Server
 
 
-@pytest.fixture(scope="session")
+# For all, so that it is made before any database, and ends after the last one is dropped.
+@pytest.fixture(scope="session", autouse=True)
 def mysqld(mysql_server: str) -> Generator[Mysqld]:
     server = Mysqld(mysql_server)
     yield server
