@@ -81,14 +81,15 @@ const file = new File([await openAsBlob(photo)], 'lunch.jpg', { type: 'image/jpe
 interface Saved {
   saveFix: { image: { originalFileName: string; byteSize: number } };
 }
-const saved = await client.mutate<Saved>({
-  mutation: SAVE,
-  variables: { input: { file, modelDegree: 90, confidence: 0.97, userFixDegree: 0 } },
-});
-
+const save = (modelDegree: number) =>
+  client.mutate<Saved>({
+    mutation: SAVE,
+    variables: { input: { file, modelDegree, confidence: 0.97, userFixDegree: 0 } },
+  });
+const saved = await save(90);
 const image = saved.data?.saveFix.image;
 
-// Read an error's code
+// Read errors' codes: 45 is no turn
 async function refusal(attempt: Promise<unknown>) {
   try {
     await attempt;
@@ -113,6 +114,7 @@ console.log(
     pages,
     names: joined().edges.map(({ node }) => node.originalFileName),
     saved: { originalFileName: image?.originalFileName, byteSize: image?.byteSize },
+    wrong: await refusal(save(45)),
     missing: await refusal(client.mutate({ mutation: REMOVE })),
     stranger: await refusal(connect('a-stranger').query({ query: UNTRAINED })),
   }),

@@ -22,13 +22,18 @@ while [ "$after" ]; do
 done
 
 # Save a photo
-curl --silent --show-error "$GRAPHQL_URL" \
-    -H "Authorization: Bearer $TOKEN" -H 'GraphQL-Require-Preflight: 1' \
-    -F operations='{"query": "mutation($input: SaveFixInput!) { saveFix(input: $input) { image { originalFileName byteSize } } }", "variables": {"input": {"file": null, "modelDegree": 90, "confidence": 0.97, "userFixDegree": 0}}}' \
-    -F map='{"photo": ["variables.input.file"]}' \
-    -F photo="@$PHOTO;filename=lunch.jpg"
-echo
+save() {
+    fix='{"file": null, "modelDegree": '$1', "confidence": 0.97, "userFixDegree": 0}'
+    curl --silent --show-error "$GRAPHQL_URL" \
+        -H "Authorization: Bearer $TOKEN" -H 'GraphQL-Require-Preflight: 1' \
+        -F operations="{\"query\": \"mutation(\$input: SaveFixInput!) { saveFix(input: \$input) { image { originalFileName byteSize } } }\", \"variables\": {\"input\": $fix}}" \
+        -F map='{"photo": ["variables.input.file"]}' \
+        -F photo="@$PHOTO;filename=lunch.jpg"
+    echo
+}
+save 90
 
-# Read an error's code
+# Read errors' codes: 45 is no turn
+save 45
 ask '{"query": "mutation { removeImage(input: {pk: 999999999}) { image { pk } } }"}'
 ask '{"query": "{ untrained { title } }"}' a-stranger

@@ -66,9 +66,12 @@ interface Saved {
   saveFix: { image: { originalFileName: string; byteSize: number } } | null;
 }
 const file = new File([await openAsBlob(photo)], 'lunch.jpg', { type: 'image/jpeg' });
-const saved = await upload<Saved>(SAVE, { modelDegree: 90, confidence: 0.97, userFixDegree: 0 }, file);
+const save = (modelDegree: number) =>
+  upload<Saved>(SAVE, { modelDegree, confidence: 0.97, userFixDegree: 0 }, file);
+const saved = await save(90);
 
-// Read an error's code
+// Read errors' codes: 45 is no turn
+const wrong = await save(45);
 const missing = await ask('mutation Remove { removeImage(input: { pk: 999999999 }) { image { pk } } }');
 const stranger = await ask(UNTRAINED, {}, 'a-stranger');
 
@@ -78,6 +81,7 @@ console.log(
     pages: pages.length,
     names: pages.flatMap(({ nodes }) => nodes.map((node) => node.originalFileName)),
     saved: saved.data?.saveFix?.image,
+    wrong: wrong.errors?.[0]?.extensions.code,
     missing: missing.errors?.[0]?.extensions.code,
     stranger: stranger.errors?.[0]?.extensions.code,
   }),

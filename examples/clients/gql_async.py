@@ -43,17 +43,16 @@ async def pages(session: AsyncClientSession) -> list[dict[str, Any]]:
     return found
 
 
-async def save(session: AsyncClientSession) -> Any:
+def fix(model_degree: int) -> GraphQLRequest:
     file = FileVar(os.environ["PHOTO"], filename="lunch.jpg", content_type="image/jpeg")
-    fix = {"file": file, "modelDegree": 90, "confidence": 0.97, "userFixDegree": 0}
-    request = GraphQLRequest(SAVE, variable_values={"input": fix})
-    return (await session.execute(request, upload_files=True))["saveFix"]["image"]
+    values = {"file": file, "modelDegree": model_degree, "confidence": 0.97, "userFixDegree": 0}
+    return GraphQLRequest(SAVE, variable_values={"input": values})
 
 
-async def refusal(session: AsyncClientSession, query: str) -> str:
-    """The code of the error that a query is answered with."""
+async def refusal(session: AsyncClientSession, request: GraphQLRequest) -> str:
+    """The code of the error that a request is answered with."""
     try:
-        await session.execute(GraphQLRequest(query))
+        await session.execute(request, upload_files=request.variable_values is not None)
     except TransportQueryError as error:
         (code,) = (item["extensions"]["code"] for item in error.errors or [])
         return str(code)
@@ -68,9 +67,11 @@ async def main() -> None:
             "title": title,
             "pages": len(read),
             "names": [image["originalFileName"] for page in read for image in page["nodes"]],
-            "saved": await save(session),
-            "missing": await refusal(session, REMOVE),
-            "stranger": await refusal(strangers, UNTRAINED),
+            "saved": (await session.execute(fix(90), upload_files=True))["saveFix"]["image"],
+            # 45 is no turn.
+            "wrong": await refusal(session, fix(45)),
+            "missing": await refusal(session, GraphQLRequest(REMOVE)),
+            "stranger": await refusal(strangers, GraphQLRequest(UNTRAINED)),
         }
     print(json.dumps(seen))
 

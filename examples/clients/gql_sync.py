@@ -40,17 +40,16 @@ def pages(client: Client) -> list[dict[str, Any]]:
     return found
 
 
-def save(client: Client) -> Any:
+def fix(model_degree: int) -> GraphQLRequest:
     file = FileVar(os.environ["PHOTO"], filename="lunch.jpg", content_type="image/jpeg")
-    fix = {"file": file, "modelDegree": 90, "confidence": 0.97, "userFixDegree": 0}
-    request = GraphQLRequest(SAVE, variable_values={"input": fix})
-    return client.execute(request, upload_files=True)["saveFix"]["image"]
+    values = {"file": file, "modelDegree": model_degree, "confidence": 0.97, "userFixDegree": 0}
+    return GraphQLRequest(SAVE, variable_values={"input": values})
 
 
-def refusal(client: Client, query: str) -> str:
-    """The code of the error that a query is answered with."""
+def refusal(client: Client, request: GraphQLRequest) -> str:
+    """The code of the error that a request is answered with."""
     try:
-        client.execute(GraphQLRequest(query))
+        client.execute(request, upload_files=request.variable_values is not None)
     except TransportQueryError as error:
         (code,) = (item["extensions"]["code"] for item in error.errors or [])
         return str(code)
@@ -65,9 +64,11 @@ def main() -> None:
         "title": title,
         "pages": len(read),
         "names": [image["originalFileName"] for page in read for image in page["nodes"]],
-        "saved": save(client),
-        "missing": refusal(client, REMOVE),
-        "stranger": refusal(connect("a-stranger"), UNTRAINED),
+        "saved": client.execute(fix(90), upload_files=True)["saveFix"]["image"],
+        # 45 is no turn.
+        "wrong": refusal(client, fix(45)),
+        "missing": refusal(client, GraphQLRequest(REMOVE)),
+        "stranger": refusal(connect("a-stranger"), GraphQLRequest(UNTRAINED)),
     }
     print(json.dumps(seen))
 

@@ -28,11 +28,12 @@ async def pages(client: DatasetClient) -> list[ImagesImages]:
     return found
 
 
-async def save(client: DatasetClient) -> dict[str, str | int | None]:
+async def save(client: DatasetClient, model_degree: int) -> dict[str, str | int | None]:
     with Path(os.environ["PHOTO"]).open("rb") as photo:
         file = Upload(filename="lunch.jpg", content=photo, content_type="image/jpeg")
         # Pydantic's aliases: the names of the schema.
-        saved = (await client.save(SaveFixInput(file=file, modelDegree=90, confidence=0.97, userFixDegree=0))).save_fix
+        fix = SaveFixInput(file=file, modelDegree=model_degree, confidence=0.97, userFixDegree=0)
+        saved = (await client.save(fix)).save_fix
     assert saved
     return {"originalFileName": saved.image.original_file_name, "byteSize": saved.image.byte_size}
 
@@ -53,7 +54,9 @@ async def main() -> None:
             "title": (await client.untrained()).untrained.title,
             "pages": len(read),
             "names": [image.original_file_name for page in read for image in page.nodes],
-            "saved": await save(client),
+            "saved": await save(client, 90),
+            # 45 is no turn.
+            "wrong": await refusal(save(client, 45)),
             "missing": await refusal(client.remove(pk=999_999_999)),
             "stranger": await refusal(strangers.untrained()),
         }

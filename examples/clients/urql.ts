@@ -71,10 +71,13 @@ const SAVE = gql<Saved>`
   }
 `;
 const file = new File([await openAsBlob(photo)], 'lunch.jpg', { type: 'image/jpeg' });
-const saved = await client.mutation(SAVE, { input: { file, modelDegree: 90, confidence: 0.97, userFixDegree: 0 } });
+const save = (modelDegree: number) =>
+  client.mutation(SAVE, { input: { file, modelDegree, confidence: 0.97, userFixDegree: 0 } });
+const saved = await save(90);
 const image = saved.data?.saveFix?.image;
 
-// Read an error's code
+// Read errors' codes: 45 is no turn
+const wrong = await save(45);
 const REMOVE = gql`
   mutation Remove {
     removeImage(input: { pk: 999999999 }) {
@@ -93,6 +96,7 @@ console.log(
     pages: pages.length,
     names: pages.flatMap(({ nodes }) => nodes.map((node) => node.originalFileName)),
     saved: { originalFileName: image?.originalFileName, byteSize: image?.byteSize },
+    wrong: code(wrong.error),
     missing: code(missing.error),
     stranger: code(stranger.error),
   }),

@@ -29,12 +29,13 @@ def told(server: Reader, folder: Path) -> dict[str, str]:
 
 
 def assert_at_home(seen: dict[str, Any]) -> None:
-    """A client has asked, paged to the end, saved a photo, and read the codes of two errors."""
+    """A client has asked, paged to the end, saved a photo, and read the codes of three errors."""
     assert seen == {
         "title": "untrained",
         "pages": 3,
         "names": NAMES,
         "saved": {"originalFileName": "lunch.jpg", "byteSize": len(photo())},
+        "wrong": "BAD_USER_INPUT",
         "missing": "NOT_FOUND",
         "stranger": "UNAUTHENTICATED",
     }

@@ -30,7 +30,7 @@ def test_relay_pages_fetches_again_and_adds_to_its_list(request: pytest.FixtureR
         seen = node("--import", "./tools/relay.mjs", "clients/relay/app.tsx", settings=told(server, tmp_path))
     assert seen.pop("sent") == [
         *("appQuery", "appImagesPaginationQuery", "appImagesPaginationQuery"),
-        *("appImageRefetchQuery", "appSaveMutation", "appRemoveMutation"),
+        *("appImageRefetchQuery", "appSaveMutation", "appSaveMutation", "appRemoveMutation"),
     ]
     assert (seen.pop("again"), seen.pop("listed")) == (NAMES[0], len(NAMES) + 1)
     assert_at_home(seen)
@@ -63,13 +63,14 @@ def test_curl_asks_pages_saves_and_reads_codes(request: pytest.FixtureRequest, t
     with served(request, tmp_path) as server:
         lines = run([EXAMPLES / "clients" / "curl.sh"], told(server, tmp_path)).splitlines()
     answers: list[dict[str, Any]] = [orjson.loads(line) for line in lines]
-    title, *pages, saved, missing, stranger = answers
+    title, *pages, saved, wrong, missing, stranger = answers
     assert_at_home(
         {
             "title": title["data"]["untrained"]["title"],
             "pages": len(pages),
             "names": [node["originalFileName"] for page in pages for node in page["data"]["images"]["nodes"]],
             "saved": saved["data"]["saveFix"]["image"],
+            "wrong": wrong["errors"][0]["extensions"]["code"],
             "missing": missing["errors"][0]["extensions"]["code"],
             "stranger": stranger["errors"][0]["extensions"]["code"],
         }

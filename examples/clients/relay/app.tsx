@@ -33,6 +33,8 @@ const QUERY = graphql`
 
 const sent: string[] = [];
 const seen: Record<string, unknown> = {};
+// The form holds the file; the server puts it where null stands.
+const fix = { file: null as unknown as File, modelDegree: 90, confidence: 0.97, userFixDegree: 0 } as const;
 const file = new File([await openAsBlob(photo)], 'lunch.jpg', { type: 'image/jpeg' });
 
 function Page() {
@@ -110,16 +112,25 @@ function Image({ image, list }: { image: app_image$key; list: string }) {
   }, []);
   function saveFix() {
     seen['again'] = data.originalFileName;
-    // Relay sends the variables as they are; the file is put in its place by the server.
-    const input = { file: null as unknown as File, modelDegree: 90, confidence: 0.97, userFixDegree: 0 } as const;
     save({
-      variables: { input, connections: [list] },
+      variables: { input: fix, connections: [list] },
       uploadables: { 'variables.input.file': file },
       onCompleted({ saveFix }) {
         seen['saved'] = { originalFileName: saveFix?.image.originalFileName, byteSize: saveFix?.image.byteSize };
-        removeImage();
+        saveWrongly();
       },
       onError: fail,
+    });
+  }
+  function saveWrongly() {
+    save({
+      // The compiler would say so: 45 is no turn.
+      variables: { input: { ...fix, modelDegree: 45 as 90 }, connections: [list] },
+      uploadables: { 'variables.input.file': file },
+      onError(error) {
+        if (error instanceof Refused) seen['wrong'] = error.code;
+        removeImage();
+      },
     });
   }
   function removeImage() {
