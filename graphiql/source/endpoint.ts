@@ -8,19 +8,26 @@ import {
   getOperationAST,
   parse,
 } from "graphql";
+import { type Client, createClient } from "graphql-sse";
 import { type Request, multipart, uploadPaths } from "./uploads";
+
+type Events = ReturnType<Client["iterate"]>;
 
 /** Sends operations to `path`; the files are asked for anew at each, and join where the schema wants an Upload. */
 export function createFetcher(path: string, files: () => readonly File[]): Fetcher {
   // A promise, because somebody who is quick runs an upload before GraphiQL has asked for the schema to the end.
   let learned: Promise<GraphQLSchema | undefined> = Promise.resolve(undefined);
 
-  async function fetcher(params: FetcherParams, options?: FetcherOpts): Promise<ExecutionResult> {
+  async function fetcher(params: FetcherParams, options?: FetcherOpts): Promise<ExecutionResult | Events> {
     const operation = operationIn(params);
     const request: Request = { query: params.query, variables: params.variables ?? {} };
     const operationName = operation?.name?.value ?? params.operationName;
     if (operationName) request.operationName = operationName;
     const schema = operationName === "IntrospectionQuery" ? undefined : await learned;
+    if (operation?.operation === "subscription") {
+      // Server-sent events and no WebSocket, because a page cannot give that one headers, and with them the token.
+      return createClient({ url: path, headers: { ...options?.headers } }).iterate(request);
+    }
     const paths = schema && operation ? uploadPaths(schema, operation, request.variables) : [];
     if (paths.length === 0) {
       const answer = send(JSON.stringify(request), { ...options?.headers, "Content-Type": "application/json" });
