@@ -4,10 +4,13 @@ import { defineConfig } from '@graphql-hive/gateway';
 export const gatewayConfig = defineConfig({
   // What an operation may cost, by the schema's @cost and @listSize; the server's own limit is QUERY_COST.
   demandControl: { maxCost: 20000 },
+  // Photos may be sent through the gateway.
+  multipart: true,
   propagateHeaders: {
     fromClientToSubgraphs({ request }) {
-      const token = request.headers.get('authorization');
-      return token ? { authorization: token } : undefined;
+      // The second tells the server that no page of another site has sent a form with a photo.
+      const passed = ['authorization', 'graphql-require-preflight'];
+      return Object.fromEntries(passed.map((name) => [name, request.headers.get(name)]).filter(([, value]) => value));
     },
   },
 });

@@ -1,7 +1,7 @@
 """The server as a subgraph beside two others: composed by three composers, served by two gateways."""
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +145,15 @@ def test_a_gateway_that_limits_costs_refuses_what_is_too_dear_without_asking(gat
     assert "cost" in error["message"]
     assert not answer.get("data")
     assert statements == []
+
+
+@pytest.mark.parametrize("gateway", ["hive"], indirect=True)
+def test_a_photo_is_saved_through_a_gateway_that_passes_forms_on(gateway: str, library: Library) -> None:
+    through = replace(library.server, url=gateway.removesuffix("/graphql"))
+    image = through.save(photo(seed=1), "through.jpg", userFixDegree=180)
+    assert (image["originalFileName"], image["byteSize"]) == ("through.jpg", len(photo(seed=1)))
+    assert library.server.get(image["url"]).content == photo(seed=1)
+    library.server.data("mutation($pk: Int!) { removeImage(input: {pk: $pk}) { image { pk } } }", {"pk": image["pk"]})
 
 
 def test_errors_keep_their_codes_and_lists_their_pages(gateway: str, library: Library) -> None:
