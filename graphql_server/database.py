@@ -48,6 +48,11 @@ class Transaction:
         statements.debug("%s", sql)
         return await self._session.fetch(sql, args)
 
+    async def insert(self, sql: str, args: Sequence[Any]) -> int:
+        """Insert a row and give its key; raises Tortoise's IntegrityError where there can be no such row."""
+        statements.debug("%s", sql)
+        return await self._session.insert(sql, args)
+
     def undo(self, step: Callable[[], Awaitable[None]]) -> None:
         """Have `step` done if the transaction is certain not to happen.
 

@@ -71,6 +71,7 @@ class Session(Protocol):
     def client(self) -> BaseDBAsyncClient: ...
 
     async def fetch(self, sql: str, args: Sequence[Any] = ()) -> Sequence[Row]: ...
+    async def insert(self, sql: str, args: Sequence[Any]) -> int: ...
     async def begin(self) -> None: ...
     async def commit(self) -> None: ...
     async def rollback(self) -> None: ...
@@ -98,6 +99,9 @@ class MySQLSession:
 
     async def fetch(self, sql: str, args: Sequence[Any] = ()) -> Sequence[Row]:
         return await _execute(self.connection, sql, args)
+
+    async def insert(self, sql: str, args: Sequence[Any]) -> int:
+        return await cast("Any", self.client).execute_insert(sql.replace("?", "%s"), list(args))
 
     async def begin(self) -> None:
         await self.connection.begin()
@@ -193,6 +197,9 @@ class SqliteSession:
 
     async def fetch(self, sql: str, args: Sequence[Any] = ()) -> Sequence[Row]:
         return cast("Sequence[Row]", await self._connection.execute_fetchall(sql, _sqlite_args(args)))
+
+    async def insert(self, sql: str, args: Sequence[Any]) -> int:
+        return await cast("Any", self.client).execute_insert(sql, _sqlite_args(args))
 
     async def begin(self) -> None:
         # A deferred BEGIN fails at its first write, without waiting, when another process has written meanwhile.

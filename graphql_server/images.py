@@ -1,5 +1,6 @@
 """Images: a reviewer's fix is saved with its file, or neither; a removed image takes its file along."""
 
+import asyncio
 import math
 import time
 from dataclasses import astuple, dataclass, field, replace
@@ -18,11 +19,11 @@ from graphql_server.errors import BadUserInput, Conflict, DatasetServerError, No
 from graphql_server.figures import Uploads
 from graphql_server.idempotency import Once, recall, remember
 from graphql_server.media import Media, Readable, Staged
-from graphql_server.models import ImageInfo
 from graphql_server.pages import Order, Table
 from graphql_server.pictures import Decoder, Picture
 
 LONGEST_NAME = 255
+AT_ONCE = 32  # saves; the clock of a transaction runs for those who wait for a connection too
 # GraphQL gives a key as an Int; the user server may have larger ones, and these are not kept.
 LARGEST_USER_PK = 2**31 - 1
 COLUMNS = (
@@ -58,8 +59,10 @@ TABLE = Table(
     },
     tally=tallies.read,
 )
-# A statement of its own, because to put it together takes longer than to run it.
-SAME = f"SELECT {', '.join(COLUMNS)} FROM image_info WHERE dataset_info_pk = ? AND sha256 = ? ORDER BY pk LIMIT 1"  # noqa: S608 - nothing but columns is put in
+ONE = f"SELECT {', '.join(COLUMNS)} FROM image_info WHERE pk = ?"
+SAME = f"SELECT {', '.join(COLUMNS)} FROM image_info WHERE dataset_info_pk = ? AND sha256 = ? ORDER BY pk LIMIT 1"
+INSERTED = (*COLUMNS[1:], "unique_sha256")
+INSERT = f"INSERT INTO image_info ({', '.join(INSERTED)}) VALUES ({', '.join('?' * len(INSERTED))})"
 CREATED = Order("CREATED_AT")
 CONFIDENCE = Order("CONFIDENCE", "confidence", float)
 NAME = Order("ORIGINAL_FILE_NAME", "original_file_name")
@@ -104,6 +107,8 @@ class Fix:
 
     def once(self, sha256: str) -> Once | None:
         """The fix's idempotency key, if it has one, with a fingerprint of all that was sent."""
+        if self.idempotency_key is None:
+            return None
         sent = replace(self, idempotency_key=None)
         return Once.of(self.idempotency_key, self.user_pk, "saveFix", sha256, *(str(part) for part in astuple(sent)))
 
@@ -125,6 +130,7 @@ class Album:
     decoder: Decoder
     max_upload_bytes: int
     uploads: Uploads = field(default_factory=Uploads)
+    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
 
     async def save_fix(self, file: Readable, fix: Fix) -> Saved:
         """Save a photo into the untrained dataset; gives its row once that and the file are on disk.
@@ -135,26 +141,26 @@ class Album:
         """
         began = time.perf_counter()
         try:
-            saved = await self._save_fix(file, fix)
+            async with self.turns:
+                saved = await self._save_fix(file, fix)
         except DatasetServerError as error:
             self.uploads.refused[error.code] += 1
             raise
         finally:
             self.uploads.durations.add(began)
-        if saved.created:
-            self.uploads.saved += 1
-        else:
-            self.uploads.known += 1
+        self.uploads.saved += saved.created
+        self.uploads.known += not saved.created
         return saved
 
     async def _save_fix(self, file: Readable, fix: Fix) -> Saved:
         fix.check()
-        staged = await self.media.stage(file, self.max_upload_bytes)
+        glance = self.decoder.glance()
+        staged = await self.media.stage(file, self.max_upload_bytes, glance)
         self.uploads.bytes += staged.byte_size
         try:
-            picture = await self.decoder.inspect(staged.path, staged.sha256)
-            once = fix.once(staged.sha256)
-            return await self.database.transact(partial(self._save, fix, staged, picture, once))
+            picture = glance.picture or await self.decoder.inspect(staged.path, staged.sha256)
+            save = partial(self._save, fix, staged, picture, fix.once(staged.sha256))
+            return await self.database.transact(save)
         finally:
             await self._discard(staged)
 
@@ -196,28 +202,28 @@ class Album:
 async def _insert(
     transaction: Transaction, fix: Fix, staged: Staged, picture: Picture, dataset_pk: int, file_name: str
 ) -> Row:
+    values = (
+        dataset_pk,
+        fix.original_file_name,
+        file_name,
+        picture.exif_degree if fix.exif_degree is None else fix.exif_degree,
+        fix.model_degree,
+        fix.confidence,
+        fix.user_fix_degree,
+        picture.content_type,
+        picture.width,
+        picture.height,
+        staged.byte_size,
+        staged.sha256,
+        datetime.now(UTC),
+        fix.user_pk if abs(fix.user_pk or 0) <= LARGEST_USER_PK else None,
+    )
+    unique_sha256 = None if fix.on_duplicate is OnDuplicate.ALLOW else staged.sha256
     try:
-        image = await ImageInfo.create(
-            using_db=transaction.client,
-            dataset_id=dataset_pk,
-            original_file_name=fix.original_file_name,
-            uuid_file_name=file_name,
-            exif_degree=picture.exif_degree if fix.exif_degree is None else fix.exif_degree,
-            model_degree=fix.model_degree,
-            confidence=fix.confidence,
-            user_fix_degree=fix.user_fix_degree,
-            content_type=picture.content_type,
-            width=picture.width,
-            height=picture.height,
-            byte_size=staged.byte_size,
-            sha256=staged.sha256,
-            unique_sha256=None if fix.on_duplicate is OnDuplicate.ALLOW else staged.sha256,
-            created_at=datetime.now(UTC),
-            user_pk=fix.user_pk if abs(fix.user_pk or 0) <= LARGEST_USER_PK else None,
-        )
+        pk = await transaction.insert(INSERT, (*values, unique_sha256))
     except IntegrityError:
         raise Again from None  # the same photo was saved meanwhile
-    return _row(image)
+    return (pk, *values)
 
 
 async def _same_photo(transaction: Transaction, fix: Fix, dataset_pk: int, sha256: str) -> Row | None:
@@ -231,23 +237,16 @@ async def _same_photo(transaction: Transaction, fix: Fix, dataset_pk: int, sha25
 
 
 async def _existing(transaction: Transaction, pk: int) -> Row:
-    image = await ImageInfo.get_or_none(id=pk, using_db=transaction.client)
-    if image is None:
+    rows = await transaction.fetch(ONE, [pk])
+    if not rows:
         raise NotFound(f"Image {pk}, which was saved with this idempotencyKey, has been removed.")
-    return _row(image)
-
-
-def _row(image: ImageInfo) -> Row:
-    # The columns are the model's fields but for two, which the predecessor named otherwise.
-    dataset_pk: int = getattr(image, "dataset_id")  # noqa: B009 - Tortoise adds it at run time
-    return (image.id, dataset_pk, *(getattr(image, column) for column in COLUMNS[2:]))
+    return rows[0]
 
 
 async def _remove(pk: int, engine: str, transaction: Transaction) -> Row:
-    images = ImageInfo.filter(id=pk).using_db(transaction.client)
-    image = await images.select_for_update().first()
-    if image is None or not await images.delete():
+    rows = await transaction.fetch(ONE + (" FOR UPDATE" if engine == "mysql" else ""), [pk])
+    if not rows:
         raise NotFound(f"There is no image {pk}.")
-    row = _row(image)
-    await tallies.add(transaction, engine, row[1], -1)
-    return row
+    await transaction.fetch("DELETE FROM image_info WHERE pk = ?", [pk])
+    await tallies.add(transaction, engine, rows[0][1], -1)
+    return rows[0]

@@ -19,7 +19,7 @@ from graphql_server.addresses import Addresses
 from graphql_server.errors import BadUserInput, FileTooLarge, NotFound, StorageUnavailable
 
 PIECE_BYTES = 1024 * 1024
-THREADS = 8  # A stalled network folder then holds these eight and not every thread of the process.
+THREADS = 8  # A stalled network folder then holds these and not every thread of the process.
 STAGING = ".staging"
 PLACE = re.compile(r"[0-9]{1,19}/[0-9a-f-]{36}\.(jpg|png|webp)")
 # What open() says of a name that leads nowhere, to a link, or through something that is no folder.
@@ -76,30 +76,34 @@ class Media:
         addresses = Addresses(url, keys, seconds)
         self.address, self.check = addresses.address, addresses.check
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="media")
+        # Apart, so that what a transaction waits for does not stand behind a thousand uploads.
+        self._staging = ThreadPoolExecutor(THREADS, thread_name_prefix="staging")
 
     def close(self) -> None:
         """Let what the threads do come to its end, without waiting for it."""
         self._threads.shutdown(wait=False)
+        self._staging.shutdown(wait=False)
 
     async def check_writable(self) -> None:
         """Raise StorageUnavailable unless pictures can be staged."""
         await _finish(self._threads, _try, self.root / STAGING)
 
-    async def stage(self, source: Readable, max_bytes: int) -> Staged:
-        """Copy an upload to the disk and hash it on the way; a failure leaves nothing.
+    async def stage(self, source: Readable, max_bytes: int, then: Callable[[Path], object] = lambda _: None) -> Staged:
+        """Copy an upload to the disk and hash it on the way; a failure leaves nothing, one of `then` included.
 
-        Raises BadUserInput when it is empty, FileTooLarge beyond max_bytes, StorageUnavailable.
+        `then` is called with the file once that is on the disk, by the thread that has written it. Raises
+        BadUserInput when it is empty, FileTooLarge beyond max_bytes, StorageUnavailable.
         """
         path = self.root / STAGING / uuid4().hex
         try:
             with _storage():
-                return await self._copy(source, path, max_bytes)
+                return await self._copy(source, path, max_bytes, then)
         except BaseException:
             with suppress(StorageUnavailable):  # The first error tells more.
-                await _finish(self._threads, path.unlink)
+                await _finish(self._staging, path.unlink)
             raise
 
-    async def _copy(self, source: Readable, path: Path, max_bytes: int) -> Staged:
+    async def _copy(self, source: Readable, path: Path, max_bytes: int, then: Callable[[Path], object]) -> Staged:
         # Each call into a thread costs as much as it does for a small picture: there is one for each piece.
         copy, size = _Copy(path), 0
         piece = await source.read(PIECE_BYTES)
@@ -107,10 +111,10 @@ class Media:
             while piece:
                 size = _counted(size + len(piece), max_bytes)
                 following = await source.read(PIECE_BYTES)
-                await _finish(self._threads, copy.add, piece, not following)
+                await _finish(self._staging, copy.add, piece, None if following else then)
                 piece = following
         except BaseException:
-            await _finish(self._threads, copy.close)
+            await _finish(self._staging, copy.close)
             raise
         if not size:
             raise BadUserInput("The file is empty.")
@@ -204,23 +208,25 @@ def _counted(size: int, max_bytes: int) -> int:
 
 
 class _Copy:
-    """A new file that is written and hashed piece by piece; with the last one it is on the disk, and closed."""
+    """A new file that is written and hashed piece by piece; with the last one it is closed and on the disk."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: int | None = None
         self.digest = hashlib.sha256()
 
-    def add(self, piece: bytes, last: bool) -> None:  # noqa: FBT001 - threads are given arguments by place
+    def add(self, piece: bytes, then: Callable[[Path], object] | None) -> None:
+        """Write a piece; it is the last one if there is something to be done then."""
         if self._file is None:
             self._file = _create(self._path)
         self.digest.update(piece)
         rest = memoryview(piece)
         while rest:
             rest = rest[os.write(self._file, rest) :]
-        if last:
+        if then:
             os.fsync(self._file)
             self.close()
+            then(self._path)
 
     def close(self) -> None:
         if self._file is not None:

@@ -1,7 +1,7 @@
-"""The two tables of the predecessor, with the columns that were added to them.
+"""The tables that change seldom, as models; images are read and written by statements, which cost a fraction.
 
-The models are for reading and writing; the tables, their constraints and their indexes are made by
-`graphql_server.migrations`, because Tortoise leaves indexes out where a column has another name than its field.
+The tables, their constraints and their indexes are made by `graphql_server.migrations`, because Tortoise leaves
+indexes out where a column has another name than its field.
 """
 
 from datetime import UTC, datetime
@@ -22,36 +22,6 @@ class DatasetInfo(Model):
 
     class Meta(Model.Meta):
         table = "dataset_info"
-
-
-class ImageInfo(Model):
-    """A stored file with its degrees; what the predecessor did not record of its rows is NULL.
-
-    `unique_sha256` is unique within a dataset; it is NULL for a copy that was asked for. `user_pk` is a key of the
-    user server, which alone knows its users.
-    """
-
-    id = fields.IntField(primary_key=True, source_field="pk")
-    dataset: fields.ForeignKeyRelation[DatasetInfo] = fields.ForeignKeyField(
-        "datasets.DatasetInfo", related_name="images", source_field="dataset_info_pk"
-    )
-    original_file_name = fields.CharField(max_length=255, null=True)
-    uuid_file_name = fields.CharField(max_length=64)
-    exif_degree = fields.IntField(null=True)
-    model_degree = fields.IntField(null=True)
-    confidence = fields.FloatField(null=True)
-    user_fix_degree = fields.IntField(null=True)
-    content_type = fields.CharField(max_length=32, null=True)
-    width = fields.IntField(null=True)
-    height = fields.IntField(null=True)
-    byte_size = fields.BigIntField(null=True)
-    sha256 = fields.CharField(max_length=64, null=True)
-    unique_sha256 = fields.CharField(max_length=64, null=True)
-    created_at = fields.DatetimeField(null=True)
-    user_pk = fields.IntField(null=True)
-
-    class Meta(Model.Meta):
-        table = "image_info"
 
 
 class IdempotencyKey(Model):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO, TypeVar, cast
 
 from PIL.Image import DecompressionBombError, Exif
 from PIL.ImageFile import ImageFile
@@ -25,6 +25,7 @@ TURNS = {3: 180, 6: 270, 8: 90}  # EXIF orientation to degrees counter-clockwise
 MOST_SCANS = 100
 # Scans times pixels. Each takes about a nanosecond; 50 million pixels may have 20 scans, where libjpeg writes 10.
 MOST_PASSES = 1_000_000_000
+SMALL = 1_000_000  # pixels, which a crafted JPEG may make the thread decode for a tenth of a second
 REMEMBERED = 1_000  # pictures, of some hundred bytes each
 START_OF_SCAN, END_OF_IMAGE = b"\xda", b"\xd9"
 # Within a scan ff is followed by 00 or by a restart marker; anything else starts the next segment.
@@ -90,6 +91,10 @@ class Decoder:
                 self._known.popitem(last=False)
         return picture
 
+    def glance(self) -> "Glance":
+        """What looks at a picture where it is written, without waiting for its turn."""
+        return Glance(self._max_pixels)
+
     async def _decode(self, path: Path) -> Picture:
         loop = asyncio.get_running_loop()
         self.slots.waiting += 1
@@ -113,6 +118,18 @@ class Decoder:
     def close(self) -> None:
         """Let decodes that run come to their end, without waiting for them."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+class Glance:
+    """Decodes a picture in the thread that calls it, if it is so small that a call into another costs as much."""
+
+    def __init__(self, max_pixels: int) -> None:
+        self._max_pixels = max_pixels
+        self.picture: Picture | None = None
+
+    def __call__(self, path: Path) -> None:
+        """Decode the file; raises as Decoder.inspect. A large one is left for that."""
+        self.picture = _read(path, self._max_pixels, lambda file: _inspect(file, self._max_pixels, SMALL))
 
 
 class Budget:
@@ -143,7 +160,7 @@ def measure(path: Path, max_pixels: int) -> int:
 
 def inspect(path: Path, max_pixels: int) -> Picture:
     """Decode the whole file in this thread; raises as Decoder.inspect."""
-    return _read(path, max_pixels, lambda file: _inspect(file, max_pixels))
+    return cast("Picture", _read(path, max_pixels, lambda file: _inspect(file, max_pixels, max_pixels)))
 
 
 def _read(path: Path, max_pixels: int, read: Callable[[BinaryIO], T]) -> T:
@@ -162,10 +179,12 @@ def _read(path: Path, max_pixels: int, read: Callable[[BinaryIO], T]) -> T:
         raise ImageUnreadable("The picture is damaged or incomplete.") from error
 
 
-def _inspect(file: BinaryIO, max_pixels: int) -> Picture:
+def _inspect(file: BinaryIO, max_pixels: int, most: int) -> Picture | None:
+    """Decode a picture of no more pixels than `most`."""
     kind = _kind(file)
     image = _begin(file, kind)
-    _pixels(image, max_pixels)
+    if _pixels(image, max_pixels) > most:
+        return None
     width, height = image.size
     _decode(file, kind, image)
     return Picture(kind.content_type, kind.extension, width, height, _turn(image.info.get("exif")))

@@ -176,6 +176,7 @@ async def test_requests_that_are_given_up_at_any_moment_leave_all_whole_and_the_
         async def save() -> None:
             await parts.album.save_fix(Upload(clients.fresh()), fix)
 
+        await save()  # the first one has to connect
         begun = time.monotonic()
         await save()
         longest = 1.5 * (time.monotonic() - begun)
