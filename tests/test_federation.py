@@ -88,6 +88,7 @@ def test_a_gateway_is_told_what_lists_and_fixes_cost(library: Library) -> None:
     )
     lists = [line.strip() for line in sdl.splitlines() if "Connection!" in line]
     assert lists == [f"): {name}Connection! {size}" for name in ("Image", "Dataset", "Image")]
+    assert f"): [Node]! @listSize(assumedSize: {PAGE}, requireOneSlicingArgument: false)" in sdl
     assert f"file: Upload! @cost(weight: {FIX_COST})" in sdl
 
 

@@ -6,11 +6,14 @@ from typing import Annotated, Any, cast
 import strawberry
 from graphql import GraphQLError
 from strawberry.federation.schema import FederationAny
+from strawberry.federation.schema_directives import ListSize
+from strawberry.types.unset import UNSET
 
 from graphql_server.errors import BadUserInput, DatasetServerError
 from graphql_server.schema.connections import (
     LARGEST_INT,
     LARGEST_PAGE,
+    PAGE,
     SIZE,
     After,
     Before,
@@ -89,7 +92,13 @@ class Query:
     ) -> Node | None:
         return await load(info, *pk_of(id))
 
-    @strawberry.field(description="The objects with these ids, in their order; null for each that is gone.")
+    @strawberry.field(
+        description="The objects with these ids, in their order; null for each that is gone.",
+        # A gateway cannot count the ids; without a size it would take the whole list for one object.
+        directives=[
+            ListSize(assumed_size=PAGE, slicing_arguments=UNSET, sized_fields=UNSET, require_one_slicing_argument=False)
+        ],
+    )
     async def nodes(
         self,
         info: Info,
