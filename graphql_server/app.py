@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 import httpx
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from graphql_server import migrations, users
 from graphql_server.database import Database
@@ -44,6 +43,24 @@ class Parts:
     users: Users
 
 
+class Application(Starlette):
+    """Starlette, but /graphql goes past its layers, which cost more than most answers."""
+
+    endpoint: ASGIApp | None = None
+    entry: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.entry(scope, receive, send)
+
+    async def route(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """What lies behind the log and CORS."""
+        path = scope["path"].removeprefix(scope.get("root_path", "")) if scope["type"] == "http" else ""
+        if path == "/graphql" and self.endpoint:
+            await self.endpoint(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+
 def create_app(
     settings: Settings,
     user_transport: httpx.AsyncBaseTransport | None = None,
@@ -62,7 +79,7 @@ def create_app(
         async with opened(settings, user_transport) as parts:
             executor = _executor(settings)
             endpoint = _endpoint(settings, parts, executor)
-            app.router.routes[:] = _routes(settings, parts, endpoint)
+            application.endpoint, app.router.routes[:] = endpoint, _routes(settings, parts)
             # Starlette would send clients on to whatever address their Host header makes up.
             app.router.redirect_slashes = False
             figures = Figures(traffic, endpoint.operations, executor, parts.album, parts.users)
@@ -70,16 +87,12 @@ def create_app(
                 yield
 
     traffic = Traffic()
-    return Starlette(
-        routes=[Mount("/", _not_opened)],
-        lifespan=lifespan,
-        middleware=[
-            *([Middleware(tracing.requests)] if tracing else []),
-            Middleware(RequestLog, traffic),
-            *_cors(settings),
-        ],
-        exception_handlers={HTTPException: _http_error},
+    application = Application(
+        routes=[Mount("/", _not_opened)], lifespan=lifespan, exception_handlers={HTTPException: _http_error}
     )
+    logged = RequestLog(_cors(settings, application.route), traffic)
+    application.entry = tracing.requests(logged) if tracing else logged
+    return application
 
 
 @asynccontextmanager
@@ -107,14 +120,11 @@ async def opened(settings: Settings, user_transport: httpx.AsyncBaseTransport | 
         yield Parts(Album(database, store, decoder, settings.max_upload_bytes), known)
 
 
-def media_app(root: Path, keys: tuple[str, ...]) -> Starlette:
+def media_app(root: Path, keys: tuple[str, ...]) -> ASGIApp:
     """The media folder alone, at the root as the predecessor's front end expects; without keys unsigned."""
     store = Media(root, "", keys or ("unsigned",), 1)
-    return Starlette(
-        routes=[Mount("/", routes=media.routes(store, signed=bool(keys)))],
-        middleware=[Middleware(RequestLog)],
-        exception_handlers={HTTPException: _http_error},
-    )
+    routes = [Mount("/", routes=media.routes(store, signed=bool(keys)))]
+    return RequestLog(Starlette(routes=routes, exception_handlers={HTTPException: _http_error}))
 
 
 def _executor(settings: Settings) -> Executor:
@@ -135,9 +145,8 @@ def _traces(tracing: "Tracing | None", executor: Executor, parts: Parts) -> Abst
     return tracing.watching(executor, parts.album, parts.users) if tracing else nullcontext()
 
 
-def _routes(settings: Settings, parts: Parts, endpoint: graphql.GraphQL) -> list[BaseRoute]:
+def _routes(settings: Settings, parts: Parts) -> list[BaseRoute]:
     return [
-        graphql.route(endpoint),
         *(graphiql.routes() if settings.graphiql else []),
         *(Mount(path, routes=media.routes(parts.album.media)) for path in _media_paths(settings)),
         *health.routes(parts.album),
@@ -149,25 +158,17 @@ def _media_paths(settings: Settings) -> set[str]:
     return {"/media", settings.media_url} if settings.media_url.startswith("/") else {"/media"}
 
 
-def _cors(settings: Settings) -> list[Middleware]:
+def _cors(settings: Settings, app: ASGIApp) -> ASGIApp:
     if not settings.cors_origins:
-        return []
-    return [
-        Middleware(
-            CORSMiddleware,
-            allow_origins=settings.cors_origins,
-            allow_methods=["GET", "POST"],
-            allow_headers=[
-                "Authorization",
-                "Content-Type",
-                "access_token",
-                "X-Request-Id",
-                *requests.PREFLIGHT_HEADERS,
-            ],
-            expose_headers=["X-Request-Id"],
-            max_age=600,
-        )
-    ]
+        return app
+    return CORSMiddleware(
+        app,
+        allow_origins=settings.cors_origins,
+        allow_methods=["GET", "POST"],
+        allow_headers=["Authorization", "Content-Type", "access_token", "X-Request-Id", *requests.PREFLIGHT_HEADERS],
+        expose_headers=["X-Request-Id"],
+        max_age=600,
+    )
 
 
 async def _not_opened(_scope: Scope, _receive: Receive, _send: Send) -> None:

@@ -4,9 +4,12 @@ import json
 import logging
 import re
 import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any, TextIO, cast
 
+import orjson
 import structlog
 from structlog.types import EventDict, Processor, WrappedLogger
 
@@ -35,7 +38,7 @@ def configure(format: str, level: str) -> None:  # noqa: A002 - LOG_FORMAT is wh
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.make_filtering_bound_logger(level),
     )
-    handler = logging.StreamHandler(sys.stdout)
+    handler = Handler(sys.stdout, as_json=format == "json")
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*common, structlog.stdlib.ExtraAdder(), _colourless],
@@ -48,6 +51,37 @@ def configure(format: str, level: str) -> None:  # noqa: A002 - LOG_FORMAT is wh
         )
     )
     _take_over(handler, level.upper())
+
+
+class Handler(logging.StreamHandler[TextIO]):
+    """Writes records; what is told of every request, without making a record of it, in a tenth of the time."""
+
+    def __init__(self, stream: TextIO, *, as_json: bool) -> None:
+        super().__init__(stream)
+        self._as_json = as_json
+
+    def write(self, logger: str, event: str, fields: Mapping[str, Any]) -> None:
+        told = {key: _scrubbed(value) if isinstance(value, str) else value for key, value in fields.items()}
+        told |= structlog.contextvars.get_contextvars()
+        told["event"], told["level"], told["logger"] = event, "info", logger
+        told["timestamp"] = datetime.now(UTC).isoformat()[:26] + "Z"
+        line = orjson.dumps(told).decode() if self._as_json else text(None, "", told)
+        self.acquire()
+        try:
+            self.stream.write(f"{line}\n")
+            self.flush()
+        finally:
+            self.release()
+
+
+def tell(log: structlog.stdlib.BoundLogger, name: str, event: str, **fields: Any) -> None:
+    """Log an event at level info; `log` is the module's logger, and `name` the module's name."""
+    root = logging.getLogger()
+    handler = root.handlers[0] if root.handlers else None
+    if not isinstance(handler, Handler):
+        log.info(event, **fields)
+    elif root.level <= logging.INFO:
+        handler.write(name, event, fields)
 
 
 def _take_over(handler: logging.Handler, level: str) -> None:

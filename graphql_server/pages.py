@@ -7,7 +7,7 @@ All arms of all pages of one level (the images of 50 datasets, say) are one stat
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -56,7 +56,7 @@ def containing(column: str, part: str) -> Condition:
     return Condition(f"INSTR(LOWER({column}), LOWER(?)) > 0", (part,))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Table:
     """A table, the columns that are read of it (the key first), and the index that each order needs.
 
@@ -68,7 +68,7 @@ class Table:
     name: str
     columns: tuple[str, ...]
     parent: str | None
-    indexes: Mapping[tuple[bool, str | None], str] = field(hash=False)
+    indexes: Mapping[tuple[bool, str | None], str]
     tally: "Callable[[Database, Sequence[int | None]], Awaitable[list[int]]] | None" = None
 
 
@@ -116,8 +116,7 @@ class Span(NamedTuple):
     backward: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Slice:
+class Slice(NamedTuple):
     """The rows of a span in the listing's order; `more`: there are others beyond the limit.
 
     A row has the columns that were asked for first; `ordered_by` is where the value stands that it is ordered by.

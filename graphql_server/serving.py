@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
@@ -47,7 +47,7 @@ def serve(environ: Mapping[str, str]) -> int:
     )
 
 
-def production() -> Starlette:
+def production() -> ASGIApp:
     """The application of one worker, by the environment."""
     settings = Settings.from_environment(os.environ)
     logs.configure(settings.log_format, settings.log_level)
@@ -95,7 +95,7 @@ async def _try(settings: Settings) -> None:
 
 
 def listen(
-    app: Starlette | str, host: str, port: int, *, ready: Callable[[], None] = lambda: None, **options: Any
+    app: ASGIApp | str, host: str, port: int, *, ready: Callable[[], None] = lambda: None, **options: Any
 ) -> int:
     """Run the application on a port; gives the exit status. SettingsError where the port is taken.
 

@@ -66,16 +66,23 @@ class Users:
 
     async def authenticate(self, token: str | None) -> User:
         """Find the token's user; raises Unauthenticated or UserServerUnavailable."""
+        if user := self.known(token):
+            return user
         token = plausible(token)
-        key = hashlib.sha256(token.encode()).digest()
-        user = self._accepted.get(key)
-        if user is None and not self._refused.get(key):
+        key = _key(token)
+        if self._refused.get(key):
+            self.figures.remembered += 1
+        else:
             self.figures.forgotten += 1
             user = await self._share(key, token)
-        else:
-            self.figures.remembered += 1
         if user is None:
             raise Unauthenticated("The user server refuses this token.")
+        return user
+
+    def known(self, token: str | None) -> User | None:
+        """The token's user, where that is remembered."""
+        user = self._accepted.get(_key(token)) if token else None
+        self.figures.remembered += user is not None
         return user
 
     async def _share(self, key: bytes, token: str) -> User | None:
@@ -117,6 +124,10 @@ class Users:
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
         await self.server.aclose()
+
+
+def _key(token: str) -> bytes:
+    return hashlib.sha256(token.encode(errors="surrogatepass")).digest()
 
 
 class Remembered(Generic[T]):

@@ -141,8 +141,10 @@ def test_no_variables_of_100_kb_hold_the_event_loop(
 
 
 def test_others_are_answered_while_a_large_answer_is_put_together(measured: tuple[Server, Measured]) -> None:
+    """By graphql-core, which _service is left to; the planner has done in a few rounds."""
     server, _ = measured
-    large = threading.Thread(target=server.post, args=(HOSTILE["pages within the limit"],))
+    query = HOSTILE["pages within the limit"].replace("{", "{ _service { sdl }", 1)
+    large = threading.Thread(target=server.post, args=(query,))
     large.start()
     answered = 0
     while large.is_alive():

@@ -1,16 +1,19 @@
 """The route /graphql: a request in, an answer out, by the draft of GraphQL over HTTP."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache
 
 import orjson
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from graphql_server.errors import BadRequest, Unauthenticated, UserServerUnavailable, error_body
 from graphql_server.figures import Operations
 from graphql_server.http import requests
+from graphql_server.http.requests import Headers
 from graphql_server.images import Album
 from graphql_server.schema.context import Context
 from graphql_server.schema.execution import Answer, Executor, refused
@@ -21,8 +24,25 @@ JSON = "application/json"
 Page = Callable[[], Awaitable[Response]]
 
 
+class Reply:
+    """A whole answer. Starlette's own costs more than most answers do."""
+
+    def __init__(self, status: int, kind: str, body: bytes, headers: Mapping[bytes, bytes]) -> None:
+        self._status = status
+        self._headers = [
+            (b"content-type", b"%b; charset=utf-8" % kind.encode()),
+            (b"content-length", b"%d" % len(body)),
+            *headers.items(),
+        ]
+        self._body = body
+
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self._status, "headers": self._headers})
+        await send({"type": "http.response.body", "body": self._body})
+
+
 class GraphQL:
-    """Answers operations; browsers that open the address get `page`, if there is one."""
+    """The route as an ASGI application; browsers that open the address get `page`, if there is one."""
 
     def __init__(self, executor: Executor, album: Album, users: Users, max_bytes: int, page: Page | None) -> None:
         self._executor = executor
@@ -32,67 +52,72 @@ class GraphQL:
         self._page = page
         self.operations = Operations()
 
-    async def respond(self, request: Request) -> Response:
-        if self._page and request.method == "GET" and "query" not in request.query_params and wants_page(request):
-            return await self._page()
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answer = await self._respond(scope, receive)
+        await answer(scope, receive, send)
+
+    async def _respond(self, scope: Scope, receive: Receive) -> ASGIApp:
+        headers, kind = requests.headers_of(scope), JSON
         try:
-            kind = media_type(request.headers.get("accept"))
-        except BadRequest as error:
-            return refusal(error, JSON)
-        try:
-            return await self._answer(request, kind)
+            if scope["method"] not in ("GET", "POST"):
+                raise BadRequest("Send GET or POST.", 405, "METHOD_NOT_ALLOWED")  # noqa: TRY301 - as all refusals
+            if self._page and scope["method"] == "GET" and wants_page(scope, headers):
+                return await self._page()
+            kind = media_type(headers.get(b"accept", b""))
+            return await self._answer(scope, receive, headers, kind)
         except BadRequest as error:
             return refusal(error, kind)
-        finally:
-            await request.close()
 
-    async def _answer(self, request: Request, kind: str) -> Response:
+    async def _answer(self, scope: Scope, receive: Receive, headers: Headers, kind: str) -> Reply:
         began = time.perf_counter()
         try:
-            answer = await self._run(request)
+            answer = await self._run(scope, receive, headers)
         except BadRequest as error:
             self.operations.add("unknown", "refused", [error.code], began)
             raise
         self.operations.add(answer.operation, answer.outcome, answer.codes, began)
         # The draft has 200 for every well-formed request in application/json, for the sake of old clients.
         status = 400 if answer.refused and kind == RESPONSE else 200
-        return Response(orjson.dumps(answer.body), status, media_type=f"{kind}; charset=utf-8")
+        return Reply(status, kind, orjson.dumps(answer.body), {})
 
-    async def _run(self, request: Request) -> Answer:
-        context = Context(self._album, self._users, token_of(request))
-        if request.method == "GET":
-            return await self._executor.run(requests.from_query_string(request), context, mutations=False)
+    async def _run(self, scope: Scope, receive: Receive, headers: Headers) -> Answer:
+        context = Context(self._album, self._users, token_of(headers))
+        if scope["method"] == "GET":
+            return await self._executor.run(requests.from_query_string(scope), context, mutations=False)
+        if requests.is_form(headers):
+            return await self._run_form(Request(scope, receive), context)
         try:
-            operation = await requests.from_body(request, self._max_bytes, context.user)
+            operation = await requests.from_json(headers, receive, context.user)
         except (Unauthenticated, UserServerUnavailable) as error:
             return refused(error)
         return await self._executor.run(operation, context)
 
+    async def _run_form(self, request: Request, context: Context) -> Answer:
+        try:
+            operation = await requests.from_form(request, self._max_bytes, context.user)
+            return await self._executor.run(operation, context)
+        except (Unauthenticated, UserServerUnavailable) as error:
+            return refused(error)
+        finally:
+            await request.close()
 
-def route(endpoint: GraphQL) -> Route:
-    async def graphql(request: Request) -> Response:
-        if request.method not in ("GET", "POST"):
-            return refusal(BadRequest("Send GET or POST.", 405, "METHOD_NOT_ALLOWED"), JSON)
-        return await endpoint.respond(request)
 
-    methods = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
-    return Route("/graphql", graphql, methods=methods)
-
-
-def token_of(request: Request) -> str | None:
+def token_of(headers: Headers) -> str | None:
     """The client's token: a bearer's, or the one in the predecessor's header."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
-        return token.strip()
-    return request.headers.get("access_token")
+    scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
+    if scheme.lower() == b"bearer":
+        return token.decode("latin-1").strip()
+    own = headers.get(b"access_token")
+    return None if own is None else own.decode("latin-1")
 
 
-def media_type(accept: str | None) -> str:
+@lru_cache(100)
+def media_type(accept: bytes) -> str:
     """The media type to answer in; BadRequest (406) where the client takes neither of the two."""
     if not accept:
         return JSON
     wanted: dict[str, float] = {}
-    for item in accept.split(","):
+    for item in accept.decode("latin-1").split(","):
         name, *parameters = (part.strip().lower() for part in item.split(";"))
         wanted[name] = max(wanted.get(name, 0.0), _quality(parameters))
     weights = {kind: _weight(wanted, kind) for kind in (JSON, RESPONSE)}
@@ -116,13 +141,12 @@ def _quality(parameters: list[str]) -> float:
     return 1.0
 
 
-def wants_page(request: Request) -> bool:
-    return "text/html" in request.headers.get("accept", "")
+def wants_page(scope: Scope, headers: Headers) -> bool:
+    return b"text/html" in headers.get(b"accept", b"") and "query" not in QueryParams(scope["query_string"])
 
 
-def refusal(error: BadRequest, kind: str) -> Response:
-    headers = {"allow": "GET, POST"} if error.status == 405 else {}
+def refusal(error: BadRequest, kind: str) -> Reply:
+    headers = {b"allow": b"GET, POST"} if error.status == 405 else {}
     if error.status in (408, 413):
-        headers["connection"] = "close"  # the rest of the body is not waited for
-    body = orjson.dumps(error_body(str(error), error.code))
-    return Response(body, error.status, headers, media_type=f"{kind}; charset=utf-8")
+        headers[b"connection"] = b"close"  # the rest of the body is not waited for
+    return Reply(error.status, kind, orjson.dumps(error_body(str(error), error.code)), headers)

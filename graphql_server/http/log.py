@@ -1,14 +1,14 @@
 """A line in the log for every request, and an id that the client, the line and all others of the request share."""
 
 import re
+import secrets
 import time
-from uuid import uuid4
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from graphql_server import logs
 from graphql_server.errors import DatasetServerError, error_body
 from graphql_server.figures import Traffic
 
@@ -30,27 +30,35 @@ class RequestLog:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        sent = Headers(scope=scope).get("x-request-id", "")
-        request_id = sent if PLAUSIBLE.fullmatch(sent) else uuid4().hex
+        request_id = _id(scope)
         status, began = 0, time.perf_counter()
 
         async def answer(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["x-request-id"] = request_id
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
-            try:
-                await self.app(scope, receive, answer)
-            except Exception:
-                log.exception("request failed")
-                if status:
-                    raise  # uvicorn then closes the connection in the middle of the answer
-                await JSONResponse(error_body(BUG, DatasetServerError.code), 500)(scope, receive, answer)
-            finally:
-                self.traffic.add(scope["path"].removeprefix(scope.get("root_path", "")), status, began)
-                # The path alone: the query string may hold a signature.
-                milliseconds = round((time.perf_counter() - began) * 1000, 1)
-                log.info("request", method=scope["method"], path=scope["path"], status=status, ms=milliseconds)
+        tokens = structlog.contextvars.bind_contextvars(request_id=request_id)
+        try:
+            await self.app(scope, receive, answer)
+        except Exception:
+            log.exception("request failed")
+            if status:
+                raise  # uvicorn then closes the connection in the middle of the answer
+            await JSONResponse(error_body(BUG, DatasetServerError.code), 500)(scope, receive, answer)
+        finally:
+            self.traffic.add(scope["path"].removeprefix(scope.get("root_path", "")), status, began)
+            # The path alone: the query string may hold a signature.
+            milliseconds = round((time.perf_counter() - began) * 1000, 1)
+            told = {"method": scope["method"], "path": scope["path"], "status": status, "ms": milliseconds}
+            logs.tell(log, __name__, "request", **told)
+            structlog.contextvars.reset_contextvars(**tokens)
+
+
+def _id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and PLAUSIBLE.fullmatch(sent := value.decode("latin-1")):
+            return sent
+    return secrets.token_hex(16)

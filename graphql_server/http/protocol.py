@@ -34,12 +34,11 @@ class Protocol(HttpToolsProtocol):
         super().data_received(data)
         if self.transport.is_closing():
             return
-        if not self._in_head:
-            # uvicorn has stopped its own clock at these data, although they may be no request.
-            if not self._deadline and not self._answering:
-                self._await_head()
+        # uvicorn has stopped its own clock at these data, although they may be no request, or a part of its head.
+        if not self._deadline and (self._in_head or not self._answering):
+            self._await_head()
         # What a head begins in may hold the body before it as well.
-        elif not self._began_now:
+        if self._in_head and not self._began_now:
             self._head += len(data)
             if self._head > HEAD_BYTES:
                 self._refuse(431, "HEADERS_TOO_LARGE", f"The headers are larger than {HEAD_BYTES} bytes.")
@@ -47,7 +46,7 @@ class Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_head, self._began_now, self._head = True, True, 0
-        self._await_head()
+        self._stop_waiting()  # its own time begins with what has just come
 
     def on_headers_complete(self) -> None:
         self._in_head = False

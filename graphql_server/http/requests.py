@@ -5,17 +5,21 @@ Multipart: https://github.com/jaydenseric/graphql-multipart-request-spec
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any, cast
 
 import orjson
-from starlette.datastructures import FormData, Headers, UploadFile
+from starlette.datastructures import FormData, QueryParams, UploadFile
+from starlette.datastructures import Headers as FormHeaders
 from starlette.formparsers import MultiPartException, MultiPartParser
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
+from starlette.types import Receive, Scope
 
 from graphql_server.errors import BadRequest
 from graphql_server.schema.execution import Operation
 
+Headers = Mapping[bytes, bytes]
+Admit = Callable[[], Awaitable[object]]
 JSON_BYTES = 1024 * 1024
 # What is read and prepared for somebody whom the user server has not been asked about yet.
 STRANGER_BYTES = 16 * 1024
@@ -27,9 +31,14 @@ BODY_SECONDS = 20
 PREFLIGHT_HEADERS = ("graphql-require-preflight", "apollo-require-preflight", "x-apollo-operation-name")
 
 
-def from_query_string(request: Request) -> Operation:
+def headers_of(scope: Scope) -> Headers:
+    """A request's headers by their names in small letters; of two with one name, the first."""
+    return dict(reversed(scope["headers"]))
+
+
+def from_query_string(scope: Scope) -> Operation:
     """The operation of a GET request."""
-    parameters = request.query_params
+    parameters = QueryParams(scope["query_string"])
     return _operation(
         {
             "query": parameters.get("query"),
@@ -39,57 +48,80 @@ def from_query_string(request: Request) -> Operation:
     )
 
 
-async def from_body(request: Request, max_bytes: int, admit: Callable[[], Awaitable[object]]) -> Operation:
-    """The operation of a POST request; BadRequest says what is wrong with the body.
+def is_form(headers: Headers) -> bool:
+    return _kind(headers) == b"multipart/form-data"
 
-    Files are written to disk as they come, and a large document takes long to prepare, so `admit` is asked before
-    a form or more than a little JSON is read, and raises for strangers.
-    The files of a form are closed with the request: `await request.close()`.
+
+def _kind(headers: Headers) -> bytes:
+    return headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+
+
+async def from_json(headers: Headers, receive: Receive, admit: Admit) -> Operation:
+    """The operation of a JSON body; BadRequest says what is wrong with it.
+
+    A large document takes long to prepare, so `admit` is asked before more than a little is read, and raises for
+    strangers.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind == "multipart/form-data":
-        _check_preflight(request)
-        await admit()
-        return _operation(await _form(request, max_bytes))
-    if kind not in ("application/json", "application/graphql-response+json"):
+    if _kind(headers) not in (b"application/json", b"application/graphql-response+json"):
         raise BadRequest("Send application/json or multipart/form-data.", 415, "UNSUPPORTED_MEDIA_TYPE")
-    body, admitted = bytearray(), False
-    async for chunk in _counted(request, JSON_BYTES):
-        body += chunk
+    _check_length(headers, JSON_BYTES)
+    body, more = await _piece(receive)
+    admitted = False
+    while True:
         if len(body) > STRANGER_BYTES and not admitted:
             await admit()
             admitted = True
-    return _operation(_json(bytes(body), "body"))
+        if len(body) > JSON_BYTES:
+            raise _too_large(JSON_BYTES)
+        if not more:
+            return _operation(_json(body, "body"))
+        piece, more = await _piece(receive)
+        body += piece
 
 
-async def _counted(request: Request, most: int) -> AsyncGenerator[bytes, None]:
+async def from_form(request: Request, max_bytes: int, admit: Admit) -> Operation:
+    """The operation of a multipart form; BadRequest says what is wrong with it.
+
+    Files are written to disk as they come, so `admit` is asked before, and raises for strangers. They are closed with
+    the request: `await request.close()`.
+    """
+    _check_preflight(request)
+    await admit()
+    return _operation(await _form(request, max_bytes))
+
+
+async def _counted(scope: Scope, receive: Receive, most: int) -> AsyncGenerator[bytes, None]:
     """The body as it comes; it is refused as soon as it is known to be too large."""
-    declared = request.headers.get("content-length", "")
-    size = int(declared) if declared.isdigit() else 0
-    if size <= most:
-        size = 0
-        async for chunk in _chunks(request):
-            size += len(chunk)
-            if size > most:
-                break
-            yield chunk
-    if size > most:
-        raise BadRequest(f"The request is larger than {most} bytes.", 413, "PAYLOAD_TOO_LARGE")
+    _check_length(headers_of(scope), most)
+    size, more = 0, True
+    while more:
+        piece, more = await _piece(receive)
+        size += len(piece)
+        if size > most:
+            raise _too_large(most)
+        yield piece
 
 
-async def _chunks(request: Request) -> AsyncGenerator[bytes, None]:
-    stream = request.stream()
+def _check_length(headers: Headers, most: int) -> None:
+    declared = headers.get(b"content-length", b"")
+    if declared.isdigit() and int(declared) > most:
+        raise _too_large(most)
+
+
+def _too_large(most: int) -> BadRequest:
+    return BadRequest(f"The request is larger than {most} bytes.", 413, "PAYLOAD_TOO_LARGE")
+
+
+async def _piece(receive: Receive) -> tuple[bytes, bool]:
+    """The next piece of a body, and whether there are more."""
     try:
-        while True:
-            async with asyncio.timeout(BODY_SECONDS):
-                chunk = await anext(stream, None)
-            if chunk is None:
-                return
-            yield chunk
-    except ClientDisconnect:
-        raise BadRequest("The request broke off.") from None
+        async with asyncio.timeout(BODY_SECONDS):
+            message = await receive()
     except TimeoutError:
         raise BadRequest(f"Nothing came for {BODY_SECONDS} seconds.", 408, "REQUEST_TIMEOUT") from None
+    if message["type"] == "http.disconnect":
+        raise BadRequest("The request broke off.")
+    return message.get("body", b""), message.get("more_body", False)
 
 
 def _check_preflight(request: Request) -> None:
@@ -102,7 +134,7 @@ def _check_preflight(request: Request) -> None:
 async def _form(request: Request, max_bytes: int) -> dict[str, Any]:
     parser = _FormParser(
         request.headers,
-        _counted(request, max_bytes),
+        _counted(request.scope, request.receive, max_bytes),
         max_files=MOST_FILES,
         max_fields=2,
         max_part_size=FORM_JSON_BYTES,
@@ -131,7 +163,7 @@ async def _form(request: Request, max_bytes: int) -> dict[str, Any]:
 class _FormParser(MultiPartParser):
     """Starlette's parser, which itself takes a form that breaks off for a whole one and leaves its last file open."""
 
-    def __init__(self, headers: Headers, stream: AsyncGenerator[bytes, None], **limits: int) -> None:
+    def __init__(self, headers: FormHeaders, stream: AsyncGenerator[bytes, None], **limits: int) -> None:
         super().__init__(headers, self._to_the_end(stream), **limits)
         self._ended = False
 

@@ -56,11 +56,12 @@ def _read(name: str, scalar: Scalar, columns: Sequence[str], names: dict[str, An
         yield f"{name} = read_{name}({', '.join(['context'] * leaf.context + values)})"
     else:
         yield f"{name} = {values[0]}"
+    names[f"write_{name}"] = serialized(scalar.type)
+    written = f"write_{name}({name})"
     if leaf.otherwise is not None:
         names[f"else_{name}"] = leaf.otherwise
-        yield f"if {name} is None: {name} = else_{name}"
-    names[f"write_{name}"] = serialized(scalar.type)
-    yield f"if {unusual(scalar.type).format(name)}: {name} = write_{name}({name})"
+        written = f"else_{name} if {name} is None else {written}"
+    yield f"if {unusual(scalar.type, null=leaf.otherwise is None).format(name)}: {name} = {written}"
 
 
 def _compiled(lines: Sequence[str], entry: str, below: Sequence[str], names: dict[str, Any]) -> Build:

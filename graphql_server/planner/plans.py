@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 from graphql import (
     DocumentNode,
@@ -25,7 +25,7 @@ from graphql_server.planner.links import Joint, Leaf, Links, Part, Root, Unplann
 from graphql_server.planner.values import Arguments, Variables, serialized, unwrapped
 
 # So many objects are made at one go; then others may have their turn.
-AT_ONCE = 200
+AT_ONCE = 250
 Values = list[Any]
 
 
@@ -40,8 +40,7 @@ class Host(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """One run of a plan: what resolvers get for `info`, and the coerced variables."""
 
     info: Any

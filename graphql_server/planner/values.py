@@ -48,11 +48,15 @@ def unwrapped(type_: Any) -> tuple[Any, bool]:
     return (cast("Any", type_).of_type, True) if isinstance(type_, GraphQLNonNull) else (type_, False)
 
 
-def unusual(type_: Any) -> str:
-    """Python's condition, with `{0}` for the value, for a leaf that must be given to `serialized`."""
+def unusual(type_: Any, *, null: bool) -> str:
+    """Python's condition, with `{0}` for the value, for a leaf that must be given to `serialized`.
+
+    With `null`, the null of a nullable type need not.
+    """
     leaf, required = unwrapped(type_)
     condition = UNUSUAL.get(leaf) or ("type({0}) is not int" if leaf.coerce_output_value is int else "True")
-    return condition if required else f"{{0}} is not None and ({condition})"
+    # What is usual comes first, as every value is looked at.
+    return condition if required or not null else f"({condition}) and {{0}} is not None"
 
 
 def serialized(type_: Any) -> Callable[[Any], Any]:

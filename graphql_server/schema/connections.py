@@ -3,8 +3,7 @@
 import base64
 import binascii
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, NamedTuple, TypeVar
 
 import orjson
 import strawberry
@@ -38,8 +37,7 @@ SIZE = ListSize(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(NamedTuple):
     """A slice that was read, and how to make its rows into objects."""
 
     listing: Listing
@@ -140,7 +138,7 @@ class Connection(Generic[T]):
 
 async def connect(info: Info, keys: Sequence[tuple[Listing, Span]], make: Callable[..., T]) -> list[Connection[T]]:
     """Read pages, together with those that others of the same level ask for."""
-    found = await info.context.loaders.slices.load_many(keys)
+    found = await info.context.loaders.pages(keys)
     return [
         Connection(page=Page(listing, span, slice, make)) for (listing, span), slice in zip(keys, found, strict=True)
     ]

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping
-from functools import cached_property
 
 import strawberry
 
@@ -10,7 +9,7 @@ from graphql_server import datasets, images
 from graphql_server.errors import Unavailable
 from graphql_server.images import Album
 from graphql_server.pages import Table
-from graphql_server.schema.loaders import Loaders
+from graphql_server.schema.loaders import Loaders, Source
 from graphql_server.schema.pacing import Pace
 from graphql_server.users import User, Users
 
@@ -20,29 +19,31 @@ ALL = {table: table.columns for table in (datasets.TABLE, images.TABLE)}
 class Context:
     """One request's context; nothing in it outlives the request."""
 
+    pace: Pace
+    loaders: Loaders
+
     def __init__(self, album: Album, users: Users, token: str | None) -> None:
         self.album = album
         self._users = users
         self._token = token
-        self.pace = Pace()
-        self.columns: Mapping[Table, tuple[str, ...]] = ALL
         self.failure: Unavailable | None = None
+        self._known: User | None = None
         self._user: asyncio.Task[User] | None = None
 
-    @cached_property
-    def loaders(self) -> Loaders:
-        return Loaders(self.album.database, self.pace, self.columns, self.failure)
-
-    def start(self, columns: Mapping[Table, tuple[str, ...]] = ALL, failure: Unavailable | None = None) -> None:
+    def start(self, columns: Mapping[Table, tuple[str, ...]] = ALL, *, presume: bool = False) -> None:
         """Begin anew with nothing loaded, to read these columns; after a `failure` none, so that none waits twice."""
-        self.pace, self.columns, self.failure = Pace(), columns, failure
-        self.__dict__.pop("loaders", None)
+        self.pace = Pace()
+        self.loaders = Loaders(Source(self.album.database, columns, self.failure), self.pace, presume=presume)
 
     async def user(self) -> User:
         """Whoever asks, by the user server's word; it is asked once, however many root fields there are.
 
         Raises Unauthenticated and UserServerUnavailable.
         """
+        if self._known is None:
+            self._known = self._users.known(self._token)
+        if self._known:
+            return self._known
         if self._user is None:
             self._user = asyncio.create_task(self._users.authenticate(self._token))
         return await self._user

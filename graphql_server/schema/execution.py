@@ -2,8 +2,9 @@
 
 import asyncio
 import secrets
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import structlog
 from graphql import DocumentNode, ExecutionResult, GraphQLError, OperationType
@@ -31,17 +32,15 @@ MOST_PLACES = 3
 log = structlog.stdlib.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(NamedTuple):
     """What a client wants to have run."""
 
     query: str
-    variables: dict[str, Any] = field(default_factory=dict[str, Any])
+    variables: Mapping[str, Any] = MappingProxyType({})
     name: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """The response; `refused`: it failed before execution, and so has no data at all.
 
     `operation` is query, mutation or subscription, or unknown where none could be found in the document.
@@ -111,22 +110,27 @@ class Executor:
 
     async def _as_planned(self, plan: Plan, operation: Operation, context: Context) -> dict[str, Any] | None:
         """The data; None where anything went wrong, for graphql-core to tell what by running the query itself."""
-        context.start({TABLES[name]: columns for name, columns in plan.columns.items()})
+        columns = {TABLES[name]: columns for name, columns in plan.columns.items()}
         try:
-            return await plan.run(Planned(context), operation.variables, Host(self._rounds, context.pace))
+            for presume in (True, False):
+                context.start(columns, presume=presume)
+                data = await plan.run(Planned(context), operation.variables, Host(self._rounds, context.pace))
+                if not presume or await context.loaders.proved():
+                    return data
         except Exception as error:  # noqa: BLE001 - graphql-core meets it again, and tells it to the client and the log
             log.debug("handed over", reason=repr(error))
-            context.start(failure=error if isinstance(error, Unavailable) else None)
+            context.failure = error if isinstance(error, Unavailable) else None
             # Many variables take as long again to be looked at as they have taken: let others in between.
             await asyncio.sleep(0)
-            return None
+        return None
 
     async def _by_core(self, document: DocumentNode, operation: Operation, context: Context) -> ExecutionResult:
+        context.start()
         result = execute(
             self._schema,
             document,
             context_value=context,
-            variable_values=operation.variables,
+            variable_values=dict(operation.variables),
             operation_name=operation.name,
             max_coercion_errors=MOST_ERRORS,
             executor_class=PacedExecutor,
@@ -137,8 +141,7 @@ class Executor:
         return result if isinstance(result, ExecutionResult) else await result
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
+class Planned(NamedTuple):
     """What resolvers have for `info` when they are run as planned; one that wants more is run by graphql-core."""
 
     context: Context

@@ -10,7 +10,7 @@ from operator import attrgetter
 from typing import Any, ClassVar, cast
 
 import strawberry
-from graphql import GraphQLField, get_named_type, is_leaf_type
+from graphql import GraphQLField, GraphQLList, GraphQLScalarType, get_named_type, is_leaf_type
 from strawberry.permission import PermissionExtension
 from strawberry.types.arguments import convert_argument
 from strawberry.types.field import StrawberryField
@@ -142,18 +142,14 @@ def _link(definition: StrawberryField, field: GraphQLField) -> Link | None:
 
 
 def _taken(schema: strawberry.Schema, field: GraphQLField) -> dict[str, Any]:
-    """How Strawberry calls a field's arguments, and what it makes of enums and inputs."""
+    """How Strawberry calls a field's arguments, and what it makes of enums, lists and inputs."""
     definition: StrawberryField = field.extensions[DEFINITION]
-    names = schema.config.name_converter
-    return {
-        names.from_argument(argument): (
-            argument.python_name,
-            partial(
-                convert_argument,
-                type_=argument.type,
-                scalar_registry=schema.schema_converter.scalar_registry,
-                config=schema.config,
-            ),
-        )
-        for argument in definition.arguments
-    }
+    options = {"scalar_registry": schema.schema_converter.scalar_registry, "config": schema.config}
+    taken: dict[str, Any] = {}
+    for argument in definition.arguments:
+        name = schema.config.name_converter.from_argument(argument)
+        type_ = cast("Any", field.args[name]).type
+        leaf = isinstance(getattr(type_, "of_type", type_), GraphQLScalarType) and not isinstance(type_, GraphQLList)
+        convert = None if leaf else partial(convert_argument, type_=argument.type, **options)
+        taken[name] = argument.python_name, convert
+    return taken

@@ -109,11 +109,14 @@ IMAGE_ORDERS = {
 }
 DATASET_ORDERS = {DatasetOrderField.CREATED_AT: datasets.CREATED, DatasetOrderField.TITLE: datasets.TITLE}
 
+ALL_DATASETS = Listing(datasets.TABLE, datasets.CREATED)
+ALL_IMAGES = Listing(images.TABLE, images.CREATED)
+
 
 def dataset_listing(filter: DatasetFilter | None, order_by: DatasetOrder | None) -> Listing:
     order = _turned(DATASET_ORDERS[order_by.field], order_by.direction) if order_by else datasets.CREATED
     if filter is None:
-        return Listing(datasets.TABLE, order)
+        return Listing(datasets.TABLE, order) if order_by else ALL_DATASETS
     title = filter.title or TextFilter()
     return Listing(
         datasets.TABLE,
@@ -125,7 +128,7 @@ def dataset_listing(filter: DatasetFilter | None, order_by: DatasetOrder | None)
 def image_listing(filter: ImageFilter | None, order_by: ImageOrder | None) -> Listing:
     order = _turned(IMAGE_ORDERS[order_by.field], order_by.direction) if order_by else images.CREATED
     if filter is None:
-        return Listing(images.TABLE, order)
+        return Listing(images.TABLE, order) if order_by else ALL_IMAGES
     confidence = filter.confidence or ConfidenceRange()
     name = filter.original_file_name or TextFilter()
     created = filter.created_at or DateTimeRange()

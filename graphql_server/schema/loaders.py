@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any, Generic, TypeVar
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Generic, TypeVar
 
 from graphql_server import datasets, images
 from graphql_server.database import Database
@@ -47,9 +49,6 @@ class Loader(Generic[K, V]):
             await future
         return [self._found[key] for key in keys]
 
-    def forget(self) -> None:
-        self._found.clear()
-
     async def _read_missing(self) -> None:
         await self._pace.settled()
         keys, self._missing = list(self._missing), {}
@@ -72,56 +71,85 @@ class Loader(Generic[K, V]):
                     await asyncio.sleep(0)
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What loaders read from: these columns of each table. After a `failure` nothing is read, and that is raised."""
+
+    available: Database
+    columns: Mapping[Table, tuple[str, ...]]
+    failure: Unavailable | None = None
+
+    @property
+    def database(self) -> Database:
+        if self.failure:
+            raise self.failure
+        return self.available
+
+    async def slices(self, keys: list[tuple[Listing, Span]]) -> Mapping[tuple[Listing, Span], Slice]:
+        return await _by_listing(
+            keys, lambda listing, spans: slices(self.database, listing, spans, self.columns[listing.table])
+        )
+
+    async def counts(self, keys: list[tuple[Listing, int | None]]) -> Mapping[tuple[Listing, int | None], int]:
+        return await _by_listing(keys, lambda listing, parents: counts(self.database, listing, parents))
+
+    async def rows(self, table: Table, pks: list[int]) -> Mapping[int, Row | None]:
+        return {**dict.fromkeys(pks), **await rows_of(self.database, table, pks, self.columns[table])}
+
+    async def untrained(self) -> Row:
+        return await datasets.untrained(self.database, self.columns[datasets.TABLE])
+
+
 class Loaders:
     """The loaders of one request; what they have loaded is forgotten with it.
 
-    `columns` says which columns are read of each table; with a `failure`, nothing is read, and that is raised.
+    They and their source do not refer to each other: what refers to itself is freed late, and a page is large.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        pace: Pace,
-        columns: Mapping[Table, tuple[str, ...]],
-        failure: Unavailable | None,
-    ) -> None:
-        self._available = database
-        self._failure = failure
-        self._columns = columns
-        self.slices = Loader[tuple[Listing, Span], Slice](self._slices, pace)
-        self.counts = Loader[tuple[Listing, int | None], int](self._counts, pace)
-        self.datasets = Loader[int, Row | None](self._rows(datasets.TABLE), pace)
-        self.images = Loader[int, Row | None](self._rows(images.TABLE), pace)
+    def __init__(self, source: Source, pace: Pace, *, presume: bool = False) -> None:
+        self.source = source
+        self._pace = pace
+        self._presume = presume and source.columns[datasets.TABLE] == datasets.TABLE.columns[:1]
+        self._presumed = set[int]()
 
-    @property
-    def _database(self) -> Database:
-        if self._failure:
-            raise self._failure
-        return self._available
+    @cached_property
+    def slices(self) -> Loader[tuple[Listing, Span], Slice]:
+        return Loader(self.source.slices, self._pace)
 
-    async def untrained(self) -> Row:
-        return await datasets.untrained(self._database, self._columns[datasets.TABLE])
+    @cached_property
+    def counts(self) -> Loader[tuple[Listing, int | None], int]:
+        return Loader(self.source.counts, self._pace)
 
-    async def _slices(self, keys: list[tuple[Listing, Span]]) -> Mapping[tuple[Listing, Span], Slice]:
-        return await _by_listing(
-            keys,
-            lambda listing, spans: slices(self._database, listing, spans, self._columns[listing.table]),
-        )
+    @cached_property
+    def datasets(self) -> Loader[int, Row | None]:
+        return Loader(partial(self.source.rows, datasets.TABLE), self._pace)
 
-    async def _counts(self, keys: list[tuple[Listing, int | None]]) -> Mapping[tuple[Listing, int | None], int]:
-        return await _by_listing(keys, lambda listing, parents: counts(self._database, listing, parents))
+    @cached_property
+    def images(self) -> Loader[int, Row | None]:
+        return Loader(partial(self.source.rows, images.TABLE), self._pace)
 
-    def _rows(self, table: Table) -> Callable[[list[int]], Awaitable[Mapping[int, Row | None]]]:
-        async def read(pks: list[int]) -> Mapping[int, Row | None]:
-            return {**dict.fromkeys(pks), **await rows_of(self._database, table, pks, self._columns[table])}
+    def presumed(self, pk: int) -> Row | None:
+        """The row of a dataset of which nothing is wanted but its key, as if it were there: its images may prove it."""
+        if not self._presume:
+            return None
+        self._presumed.add(pk)
+        return (pk,)
 
-        return read
+    async def pages(self, keys: Sequence[tuple[Listing, Span]]) -> list[Slice]:
+        found = await self.slices.load_many(keys)
+        if self._presumed:
+            # An image has a dataset: the database holds it to that.
+            self._presumed -= {span.parent for (_, span), slice in zip(keys, found, strict=True) if slice.rows}
+        return found
+
+    async def proved(self) -> bool:
+        """Whether all datasets are there that were presumed to be."""
+        return not self._presumed or None not in await self.datasets.load_many(self._presumed)
 
     def forget(self) -> None:
         """Forget what was loaded: a mutation has changed it."""
-        loaders: tuple[Loader[Any, Any], ...] = (self.slices, self.counts, self.datasets, self.images)
-        for loader in loaders:
-            loader.forget()
+        for loader in ("slices", "counts", "datasets", "images"):
+            self.__dict__.pop(loader, None)
 
 
 async def _by_listing(

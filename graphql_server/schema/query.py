@@ -59,11 +59,13 @@ class Query:
     async def dataset(
         self, info: Info, pk: Annotated[int, strawberry.argument(description="The dataset's key.")]
     ) -> Dataset | None:
-        return await load(info, "Dataset", pk)
+        # What a page of its images may prove need not be asked for.
+        row = info.context.loaders.presumed(pk) if 0 < pk <= LARGEST_INT else None
+        return Dataset(row=row) if row else await load(info, "Dataset", pk)
 
     @strawberry.field(description="The open dataset, which fixes are saved into.")
     async def untrained(self, info: Info) -> Dataset:
-        return Dataset(row=await info.context.loaders.untrained())
+        return Dataset(row=await info.context.loaders.source.untrained())
 
     @strawberry.field(description="All images of all datasets.", directives=[SIZE])
     async def images(
