@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
+import structlog
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
@@ -124,22 +125,22 @@ def test_one_that_is_closed_leaves_the_other_at_work(database_url: str, other_ur
 
 @pytest.mark.parametrize("engine", ["mysql"])
 def test_two_servers_on_both_kinds_of_database_are_refused_before_anything_is_changed(
-    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    server: Server, tmp_path: Path
 ) -> None:
     asyncio.run(migrations.run(f"sqlite://{tmp_path / 'other.db'}", lambda name: None))
-    assert server.codes(CREATE, {"title": "Lunch"}) == ["INTERNAL_SERVER_ERROR"]
-    assert "either SQLite or MySQL" in capsys.readouterr().out
+    with structlog.testing.capture_logs() as logged:
+        assert server.codes(CREATE, {"title": "Lunch"}) == ["INTERNAL_SERVER_ERROR"]
+    (failed,) = (line for line in logged if line["log_level"] == "error")
+    assert "either SQLite or MySQL" in str(failed["exc_info"])
     assert server.data(QUERY) == ANSWER["data"]
 
 
 @pytest.mark.parametrize("engine", ["sqlite"])
-def test_one_whose_lifespan_nobody_runs_says_so_in_the_log(
-    database_url: str, media_root: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_one_whose_lifespan_nobody_runs_says_so_in_the_log(database_url: str, media_root: Path) -> None:
     forgotten = Starlette(routes=[Mount("/datasets", create_app(settings_for(database_url, media_root)))])
-    with listening(forgotten) as url:
+    with listening(forgotten) as url, structlog.testing.capture_logs() as logged:
         assert httpx.get(f"{url}/datasets/graphql", verify=False, trust_env=False).status_code == 500
-    assert "lifespan has not been run" in capsys.readouterr().out
+    assert [line["event"] for line in logged if line["log_level"] == "error"] == ["request failed"]
 
 
 def test_the_installed_package_has_the_command_its_types_and_graphiql(tmp_path: Path) -> None:
