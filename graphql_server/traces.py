@@ -148,6 +148,7 @@ def _watch_statements(tracer: Tracer, engine: Engine) -> None:
         async with open_session() as opened:
             for thing, method in (
                 (opened, "fetch"),
+                (opened, "insert"),
                 (opened.client, "execute_insert"),
                 (opened.client, "execute_query"),
                 (opened.client, "execute_query_dict"),

@@ -86,12 +86,13 @@ def path(span: Span, spans: list[Span]) -> list[str]:
 def act(server: Server) -> list[dict[str, Any]]:
     """One of everything, in one trace but for the last; gives the answers."""
     query = "query Listed($title: String!) { datasets(filter: {title: {equals: $title}}) { nodes { pk } } }"
+    large = photo(size=(2400, 1800))  # A small one is decoded where it is staged.
     listed = {"query": query, "operationName": "Listed", "variables": {"title": "a-secret-title"}}
     form = {"file": None, "modelDegree": 90, "confidence": 0.5, "userFixDegree": 0, "originalFileName": "a-secret-name"}
     save = "mutation Saved($input: SaveFixInput!) { saveFix(input: $input) { image { pk } } }"
     told = [
         send(server, json=listed, headers=HONOURED),
-        server.send_form(save, {"input": form}, {"0": ["variables.input.file"]}, {"0": ("x.jpg", photo())}, **HONOURED),
+        server.send_form(save, {"input": form}, {"0": ["variables.input.file"]}, {"0": ("x.jpg", large)}, **HONOURED),
         server.post("mutation { removeImage(input: {pk: 424242}) { image { pk } } }", {}, **HONOURED),
         server.get("/media/1/none.jpg?expires=1&signature=a-secret-signature"),
         server.get("/readyz"),

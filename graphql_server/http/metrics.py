@@ -85,7 +85,7 @@ class Figures(Collector):
         yield _counter("uploads_refused", "Photos that were not saved.", uploads.refused, "code")
         yield _counter("upload_bytes", "Bytes of photos that were staged.", uploads.bytes)
         yield _histogram("upload_duration", "From a photo's arrival to its row and file.", uploads.durations)
-        yield _gauge("pictures_decoding", "Pictures that are being decoded.", slots.used)
+        yield _gauge("pictures_decoding", "Pictures that are being decoded, small ones left out.", slots.used)
         yield _gauge("pictures_awaited", "Pictures that wait for a decoder.", slots.waiting)
 
 
