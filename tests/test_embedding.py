@@ -7,19 +7,24 @@ import subprocess
 import sys
 import sysconfig
 import venv
-from collections.abc import Generator
+from collections.abc import AsyncGenerator, Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import structlog
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from graphql_server import migrations
 from graphql_server.app import create_app
+from graphql_server.traces import Tracing
 from tests.front_door import ANSWER, QUERY
 from tests.holdings import assert_whole
 from tests.photos import photo
@@ -121,6 +126,31 @@ def test_one_that_is_closed_leaves_the_other_at_work(database_url: str, other_ur
             return [*before, await ask(second)]
 
     assert asyncio.run(both()) == [ANSWER] * 3
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_spans_go_to_the_provider_that_the_other_application_has(database_url: str, media_root: Path) -> None:
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    app = create_app(
+        settings_for(database_url, media_root), httpx.MockTransport(UserServer()), tracing=Tracing(provider)
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncGenerator[None]:
+        async with app.router.lifespan_context(app):
+            yield
+
+    with listening(Starlette(routes=[Mount("/datasets", app)], lifespan=lifespan)) as url:
+        inside(url, "/datasets", database_url, media_root).data(QUERY)
+    spans = {span.name: span for span in exporter.get_finished_spans()}
+    assert {"POST /graphql", "graphql query", "ask user server", "SELECT"} <= spans.keys()
+    assert spans["POST /graphql"].attributes == {
+        "http.request.method": "POST",
+        "url.path": "/datasets/graphql",
+        "url.scheme": "http",
+        "http.response.status_code": 200,
+    }
 
 
 @pytest.mark.parametrize("engine", ["mysql"])
