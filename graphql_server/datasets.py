@@ -9,8 +9,9 @@ from graphql_server.database import Again, Database, Transaction
 from graphql_server.engines import Row
 from graphql_server.errors import Conflict
 from graphql_server.idempotency import Once, recall, remember
+from graphql_server.listings import Condition, Order, Table, containing, equal
 from graphql_server.models import DatasetInfo
-from graphql_server.pages import Condition, Order, Table, containing, equal, rows_of
+from graphql_server.pages import rows_of
 
 TABLE = Table(
     name="dataset_info",

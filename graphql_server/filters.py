@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from graphql_server.errors import BadUserInput
-from graphql_server.pages import Condition, among, containing, equal
+from graphql_server.listings import Condition, among, containing, equal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,8 +18,8 @@ from graphql_server.engines import Row
 from graphql_server.errors import BadUserInput, Conflict, DatasetServerError, NotFound, StorageUnavailable
 from graphql_server.figures import Uploads
 from graphql_server.idempotency import Once, recall, remember
+from graphql_server.listings import Order, Table
 from graphql_server.media import Media, Readable, Staged
-from graphql_server.pages import Order, Table
 from graphql_server.pictures import Decoder, Picture
 
 LONGEST_NAME = 255

@@ -61,7 +61,7 @@ class Handler(logging.StreamHandler[TextIO]):
         self._as_json = as_json
 
     def write(self, logger: str, event: str, fields: Mapping[str, Any]) -> None:
-        told = {key: _scrubbed(value) if isinstance(value, str) else value for key, value in fields.items()}
+        told = {key: _scrubbed_text(value) if isinstance(value, str) else value for key, value in fields.items()}
         told |= structlog.contextvars.get_contextvars()
         told["event"], told["level"], told["logger"] = event, "info", logger
         told["timestamp"] = datetime.now(UTC).isoformat()[:26] + "Z"
@@ -116,8 +116,12 @@ def _scrubbed(value: Any) -> Any:
         return [_scrubbed(each) for each in cast("list[Any]", value)]
     if isinstance(value, (int, float, type(None))):
         return value
-    shown = str(value)
-    return SECRET_TEXT.sub(rf"\1\2{REMOVED}", shown) if HINT.search(shown) else shown
+    return _scrubbed_text(str(value))
+
+
+@lru_cache(maxsize=1000)
+def _scrubbed_text(text: str) -> str:
+    return SECRET_TEXT.sub(rf"\1\2{REMOVED}", text) if HINT.search(text) else text
 
 
 @lru_cache(maxsize=1000)

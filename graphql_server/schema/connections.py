@@ -11,7 +11,8 @@ from strawberry.federation.schema_directives import ListSize
 
 from graphql_server.engines import Row
 from graphql_server.errors import BadUserInput
-from graphql_server.pages import LONGEST_TEXT, Listing, Order, Position, Slice, Span
+from graphql_server.listings import LONGEST_TEXT, Listing, Order, Position, Span
+from graphql_server.pages import Slice
 from graphql_server.schema.context import Info
 from graphql_server.schema.fields import joint, leaf, part
 

@@ -8,7 +8,7 @@ import strawberry
 from graphql_server import datasets, images
 from graphql_server.errors import Unavailable
 from graphql_server.images import Album
-from graphql_server.pages import Table
+from graphql_server.listings import Table
 from graphql_server.schema.loaders import Loaders, Source
 from graphql_server.schema.pacing import Pace
 from graphql_server.users import User, Users

@@ -54,7 +54,8 @@ class Cost:
 
     def hold(self, variables: Values, limits: Limits) -> None:
         """Raise QueryTooComplex where the variables hold too much or the operation may give too many objects."""
-        _count(variables, limits)
+        if variables:
+            _count(variables, limits)
         given = {**self._defaults, **variables}
         cost, places = 0, [(self._fields, 1)]
         while places:

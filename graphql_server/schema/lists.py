@@ -8,7 +8,7 @@ import strawberry
 
 from graphql_server import datasets, filters, images
 from graphql_server.errors import BadUserInput
-from graphql_server.pages import Listing, Order
+from graphql_server.listings import Listing, Order
 from graphql_server.schema.scalars import Degree
 
 

@@ -11,7 +11,8 @@ from graphql_server import datasets, images
 from graphql_server.database import Database
 from graphql_server.engines import Row
 from graphql_server.errors import Unavailable
-from graphql_server.pages import Listing, Slice, Span, Table, counts, rows_of, slices
+from graphql_server.listings import Listing, Span, Table
+from graphql_server.pages import Slice, counts, rows_of, slices
 from graphql_server.schema.pacing import Pace
 
 K = TypeVar("K", bound=Hashable)
@@ -155,6 +156,9 @@ class Loaders:
 async def _by_listing(
     keys: list[tuple[Listing, K]], read: Callable[[Listing, list[K]], Awaitable[Sequence[V]]]
 ) -> Mapping[tuple[Listing, K], V]:
+    if len(keys) == 1:
+        ((listing, key),) = keys
+        return {keys[0]: (await read(listing, [key]))[0]}
     groups: dict[Listing, list[K]] = {}
     for listing, key in keys:
         groups.setdefault(listing, []).append(key)

@@ -3,7 +3,6 @@
 import base64
 import binascii
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import ClassVar
@@ -15,8 +14,8 @@ from strawberry.federation.types import FieldSet
 from graphql_server import datasets, images
 from graphql_server.engines import Row
 from graphql_server.errors import BadUserInput, NotFound
+from graphql_server.listings import NONE
 from graphql_server.models import moment
-from graphql_server.pages import NONE
 from graphql_server.schema.connections import SIZE, After, Before, Connection, First, Last, connect, span_of
 from graphql_server.schema.context import Info
 from graphql_server.schema.fields import Stored, column, derived, joint, part
@@ -64,7 +63,7 @@ async def images_of(
     listing = image_listing(filter, order_by)
     span = span_of(listing, first, after, last, before)
     only = filter.dataset_pk if filter else None
-    nothing = replace(listing, conditions=(NONE,))
+    nothing = listing._replace(conditions=(NONE,))
     keys = [(listing if only in (None, pk) else nothing, span._replace(parent=pk)) for pk in dataset_pks]
     return await connect(info, keys, Image)
 

@@ -1,0 +1,125 @@
+"""Makes plans: the fields that an operation selects are collected, and each is given what its link says."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from graphql import (
+    DocumentNode,
+    FragmentDefinitionNode,
+    GraphQLField,
+    GraphQLObjectType,
+    GraphQLSchema,
+    OperationDefinitionNode,
+    get_named_type,
+    is_abstract_type,
+    is_leaf_type,
+)
+from graphql.execution.collect_fields import FragmentDetails, collect_fields, collect_subfields
+from graphql.execution.values import VariableValues
+
+from graphql_server.planner.code import Constant, Scalar
+from graphql_server.planner.links import Leaf, Links, Part, Root, Unplanned, columns_of
+from graphql_server.planner.plans import Child, Kinds, Objects, Plan, Scalars, Step
+from graphql_server.planner.values import Arguments, Variables
+
+
+class Planner:
+    """Makes plans for operations on one schema."""
+
+    def __init__(self, schema: GraphQLSchema, links: Links) -> None:
+        self._schema = schema
+        self._links = links
+
+    def plan(
+        self, document: DocumentNode, operation: OperationDefinitionNode, conditions: Mapping[str, bool]
+    ) -> Plan | None:
+        """A plan for a query whose variables in @include and @skip have these values; None where there is none."""
+        try:
+            return _Compiler(self._schema, self._links, document, operation, conditions).plan()
+        except Unplanned:
+            return None
+
+
+class _Compiler:
+    """Turns the selections of one operation into the tree that a plan runs."""
+
+    def __init__(
+        self,
+        schema: GraphQLSchema,
+        links: Links,
+        document: DocumentNode,
+        operation: OperationDefinitionNode,
+        conditions: Mapping[str, bool],
+    ) -> None:
+        self._schema = schema
+        self._links = links
+        self._operation = operation
+        self._conditions = VariableValues({}, {**conditions})
+        self._fragments = {
+            node.name.value: FragmentDetails(node)
+            for node in document.definitions
+            if isinstance(node, FragmentDefinitionNode)
+        }
+        self._variables = Variables(schema, operation)
+        self._wanted: dict[str, set[str]] = {}
+        self._objects: list[tuple[str, Objects]] = []
+        self._permissions: dict[Callable[..., Any], None] = {}
+
+    def plan(self) -> Plan:
+        query = self._schema.query_type
+        if query is None or self._operation.operation.value != "query":
+            raise Unplanned
+        collected = collect_fields(self._schema, self._fragments, self._conditions, query, self._operation)
+        root = self._selection(query, collected.grouped_field_set, rows=True)
+        columns = {
+            name: tuple(column for column in every if column == every[0] or column in self._wanted.get(name, ()))
+            for name, every in self._links.columns.items()
+        }
+        for name, objects in self._objects:
+            objects.write(columns.get(name, ()))
+        return Plan(columns, self._variables, tuple(self._permissions), root)
+
+    def _selection(self, type_: GraphQLObjectType, grouped: Mapping[str, Any], *, rows: bool) -> Objects:
+        fields = [(key, self._field(type_, details)) for key, details in grouped.items()]
+        row = None if rows or type_.name not in self._links.columns else self._links.row
+        objects = Objects(fields, row)
+        self._objects.append((type_.name, objects))
+        return objects
+
+    def _field(self, type_: GraphQLObjectType, details: Any) -> Scalar | Constant | Step:
+        node = details[0].node
+        name = node.name.value
+        if name == "__typename":
+            return Constant(type_.name)
+        link, field = self._links.fields.get((type_.name, name)), type_.fields.get(name)
+        if link is None or field is None:
+            raise Unplanned
+        self._want(type_, columns_of(link))
+        if isinstance(link, Leaf):
+            return Scalar(link, field.type)
+        if isinstance(link, Root):
+            self._permissions.update(dict.fromkeys(link.permissions))
+        arguments = None if isinstance(link, Part) else self._arguments(field, node)
+        rows = isinstance(link, Part) and link.rows
+        return Step(link, arguments, field.type, self._child(get_named_type(field.type), details, rows=rows))
+
+    def _arguments(self, field: GraphQLField, node: Any) -> Arguments:
+        return Arguments(field, node, self._links.taken(field), self._variables)
+
+    def _child(self, type_: Any, details: Any, *, rows: bool) -> Child:
+        if is_leaf_type(type_):
+            return Scalars(type_)
+        if not is_abstract_type(type_):
+            return self._selection(type_, self._below(type_, details), rows=rows)
+        kinds = self._schema.get_possible_types(type_)
+        return Kinds(
+            {kind.name: self._selection(kind, self._below(kind, details), rows=False) for kind in kinds},
+            self._links.type_name,
+        )
+
+    def _below(self, type_: GraphQLObjectType, details: Any) -> Mapping[str, Any]:
+        found = collect_subfields(self._schema, self._fragments, self._conditions, self._operation, type_, details)
+        return found.grouped_field_set
+
+    def _want(self, type_: GraphQLObjectType, columns: Sequence[str]) -> None:
+        self._wanted.setdefault(type_.name, set()).update(columns)

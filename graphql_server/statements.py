@@ -1,0 +1,160 @@
+"""The statement that reads pages of a list by keyset, from an index at the place where the last one ended.
+
+A page begins behind a position, which is the value that the list is ordered by and the key of a row. In SQL
+"behind (value, key)" is an OR over two columns, which no index serves; so a page is read as *arms*, one limited
+SELECT each: the rest of the rows with the same value, the rows with further values, the rows without a value.
+All arms of all pages of one level (the images of 50 datasets, say) are one statement, joined by UNION ALL.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache, partial
+from typing import Any
+
+from graphql_server.listings import Condition, Listing, Order, Position, Span, Table
+
+# SQLite takes 500 SELECTs in one UNION ALL, and any number of such unions.
+UNION = 400
+# Texts that are remembered; their arguments are not in them.
+REMEMBERED = 256
+LONGEST_REMEMBERED = 100  # arms
+
+
+def union(selects: tuple[str, ...], engine: str) -> str:
+    if len(selects) == 1:
+        return selects[0]
+    return _joined(selects, engine) if len(selects) <= LONGEST_REMEMBERED else _joined.__wrapped__(selects, engine)
+
+
+@lru_cache(REMEMBERED)
+def _joined(selects: tuple[str, ...], engine: str) -> str:
+    wrap = "SELECT * FROM ({})" if engine == "sqlite" else "({})"
+    parts = [wrap.format(select) for select in selects]
+    if engine == "sqlite" and len(parts) > UNION:
+        parts = [wrap.format(" UNION ALL ".join(parts[at : at + UNION])) for at in range(0, len(parts), UNION)]
+    return " UNION ALL ".join(parts)
+
+
+# What an argument of a span's statement is; behind them come the arguments of the listing's conditions.
+LIMIT, NUMBER, PARENT, AFTER, BEFORE, CONDITIONS = 0, 1, 2, 3, 5, 7
+
+
+def statement(
+    listing: Listing, spans: Sequence[Span], read: tuple[str, ...], engine: str
+) -> tuple[tuple[str, ...], list[Any]]:
+    """The arms of all spans, and their arguments. Of several spans, each row ends with the number of its own."""
+    conditions = tuple((each.sql, len(each.args), each.fixes) for each in listing.conditions)
+    given = [arg for condition in listing.conditions for arg in condition.args]
+    selects: list[str] = []
+    args: list[Any] = []
+    arms_of = partial(_arms_of, listing.table, listing.order, conditions, read, engine)
+    several = len(spans) > 1
+    texts, places, last = (), (), None
+    for number, (limit, parent, after, before, backward) in enumerate(spans):
+        shape = (parent is not None, _kind(after), _kind(before), backward, several)
+        if shape != last:
+            (texts, places), last = arms_of(shape), shape
+        values = (limit + 1, number, parent, *(after or NOWHERE), *(before or NOWHERE), *given)
+        selects += texts
+        args += [values[place] for place in places]
+    return tuple(selects), args
+
+
+NOWHERE = (None, None)
+
+
+def _kind(position: Position | None) -> str:
+    """What a statement depends on of a position; the rest are arguments."""
+    if position is None:
+        return "none"
+    return "key" if position.value is None else "value"
+
+
+@lru_cache(REMEMBERED)
+def _arms_of(
+    table: Table,
+    order: Order,
+    conditions: tuple[tuple[str, int, str | None], ...],
+    read: tuple[str, ...],
+    engine: str,
+    shape: tuple[bool, str, str, bool, bool],
+) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """The arms of a span, each `columns FROM … LIMIT one more than wanted`, and what each of their arguments is."""
+    nested, after, before, backward, several = shape
+    order = order.reversed if backward else order
+    start, end = _place(after, AFTER), _place(before, BEFORE)
+    start, end = (end, start) if backward else (start, end)
+    column = order.column or _fixed(table, conditions, nested=nested)
+    hint = f" FORCE INDEX ({table.indexes[nested, column]})" if engine == "mysql" else ""
+    parent = (Condition(f"{table.parent} = ?", (PARENT,)),) if nested else ()
+    bound = (_precedes(order, end),) if end else ()
+    columns = ", ".join((*read, "? AS span") if several else read)
+    number = (NUMBER,) if several else ()
+    selects = list[Condition]()
+    for arm in _arms(order, start):
+        kept = (*parent, *arm, *bound, *_numbered(conditions))
+        found, sort = where(kept), _sort(order, kept, table.parent if nested else None, column)
+        sql = f"SELECT {columns} FROM {table.name}{hint}{found.sql} ORDER BY {sort} LIMIT ?"
+        selects.append(Condition(sql, (*number, *found.args, LIMIT)))
+    return tuple(select.sql for select in selects), tuple(arg for select in selects for arg in select.args)
+
+
+def _place(kind: str, at: int) -> Position | None:
+    """A position that has the places of its arguments for values."""
+    return None if kind == "none" else Position(None if kind == "key" else at, at + 1)
+
+
+def _numbered(conditions: tuple[tuple[str, int, str | None], ...]) -> Iterator[Condition]:
+    at = CONDITIONS
+    for sql, count, column in conditions:
+        yield Condition(sql, tuple(range(at, at + count)), column)
+        at += count
+
+
+def _fixed(table: Table, conditions: tuple[tuple[str, int, str | None], ...], *, nested: bool) -> str | None:
+    """The column by whose index the rows that meet the conditions are found without looking at others."""
+    return next((column for _, _, column in conditions if column and (nested, column) in table.indexes), None)
+
+
+def _arms(order: Order, start: Position | None) -> list[tuple[Condition, ...]]:
+    """What is behind a position, as conditions that an index serves, in the order of their rows."""
+    if start is None:
+        return [()]
+    column, sign = order.column, "<" if order.descending else ">"
+    key = Condition(f"pk {sign} ?", (start.pk,))
+    if column is None:
+        return [(key,)]
+    nothing = Condition(f"{column} IS NULL", fixes=column)
+    if start.value is None:
+        return [(nothing, key)] if order.descending else [(nothing, key), (Condition(f"{column} IS NOT NULL"),)]
+    arms = [
+        (Condition(f"{column} = ?", (start.value,), fixes=column), key),
+        (Condition(f"{column} {sign} ?", (start.value,)),),
+    ]
+    return [*arms, (nothing,)] if order.descending else arms
+
+
+def _precedes(order: Order, end: Position) -> Condition:
+    """What is before a position; this bounds a page that has another, indexed, start."""
+    column, sign = order.column, ">" if order.descending else "<"
+    if column is None:
+        return Condition(f"pk {sign} ?", (end.pk,))
+    if end.value is None:
+        same = f"{column} IS NULL AND pk {sign} ?"
+        return Condition(f"({column} IS NOT NULL OR {same})" if order.descending else f"({same})", (end.pk,))
+    nothing = "" if order.descending else f"{column} IS NULL OR "
+    return Condition(f"({nothing}{column} {sign} ? OR ({column} = ? AND pk {sign} ?))", (end.value, end.value, end.pk))
+
+
+def _sort(order: Order, conditions: Sequence[Condition], parent: str | None, indexed: str | None) -> str:
+    # MySQL takes the index for the order only where the order names its columns, and MariaDB only where it leaves out
+    # those of which there is one value.
+    fixed = {condition.fixes for condition in conditions}
+    direction = " DESC" if order.descending else ""
+    return ", ".join(f"{column}{direction}" for column in (parent, indexed, "pk") if column and column not in fixed)
+
+
+def where(conditions: Sequence[Condition]) -> Condition:
+    if not conditions:
+        return Condition("")
+    sql = " WHERE " + " AND ".join(condition.sql for condition in conditions)
+    return Condition(sql, tuple(arg for condition in conditions for arg in condition.args))
