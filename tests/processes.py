@@ -2,13 +2,14 @@
 
 import os
 import random
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,9 @@ class Process:
         return self.popen.wait(30)
 
     def kill(self) -> None:
-        self.popen.kill()
+        """Kill it with its workers, which would otherwise serve on without it."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.popen.pid, signal.SIGKILL)
         self.popen.wait(30)
 
     def wait(self) -> None:
@@ -114,6 +117,7 @@ def started(folder: Path, *arguments: str, **settings: str) -> Generator[Process
             env=environment({"PORT": str(port), **settings}),
             stdout=out,
             stderr=err,
+            start_new_session=True,
         )
     process = Process(popen, port, output, errors)
     try:
