@@ -35,6 +35,7 @@ def connection_of(url: str, pool: int, seconds: float) -> tuple[str, dict[str, A
         "minsize": 1,
         "maxsize": pool,
         "connect_timeout": min(seconds, 10.0),
+        "read_timeout": seconds,
         "init_command": _first_command(seconds),
         **_encryption(parts),
     }

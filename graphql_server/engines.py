@@ -130,19 +130,21 @@ class MySQL:
         self.client = client
         self.slots = Slots()
         self.seconds = seconds
+        self._read_timeout: float | None = client.extra.get("read_timeout")
         self._opening = asyncio.Lock()
 
     async def fetch(self, sql: str, args: Sequence[Any]) -> Sequence[Row]:
         connection: Any = await self._acquire()
         try:
-            # Only here, for it breaks the driver's cursors of dictionaries, which Tortoise uses in transactions.
-            connection._stmt_cache_size = PREPARED  # noqa: SLF001
+            # Prepared only here, for that breaks the driver's cursors of dictionaries, which Tortoise uses in
+            # transactions. Whoever calls waits for this only so long; a second limit would cost as much as a read.
+            connection._stmt_cache_size, connection._read_timeout = PREPARED, None  # noqa: SLF001
             return await _execute(connection, sql, args)
         except BaseException as error:
             self._drop(connection, error)
             raise
         finally:
-            connection._stmt_cache_size = 0  # noqa: SLF001
+            connection._stmt_cache_size, connection._read_timeout = 0, self._read_timeout  # noqa: SLF001
             self._release(connection)
 
     @asynccontextmanager
