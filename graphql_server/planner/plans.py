@@ -65,7 +65,7 @@ class Step:
     def __init__(self, link: Part | Joint | Root, arguments: Arguments | None, type_: Any, child: Child) -> None:
         self._link = link
         self._arguments = arguments
-        self._shape = _Shape(type_, child)
+        self._shape = _Shape(type_, child, rows=isinstance(link, Part) and link.rows)
         self.asks = child.asks or not isinstance(link, Part)
         self._place: int | None = None
 
@@ -92,13 +92,14 @@ class Step:
 class _Shape:
     """Puts values that are null or in lists where they belong."""
 
-    def __init__(self, type_: Any, child: Child) -> None:
+    def __init__(self, type_: Any, child: Child, *, rows: bool) -> None:
         self._child = child
+        self._rows = rows  # of which none is null, so that a thousand need not be compared with it
         inner, self._required = unwrapped(type_)
-        self._items = _Shape(cast("Any", inner).of_type, child) if isinstance(inner, GraphQLList) else None
+        self._items = _Shape(cast("Any", inner).of_type, child, rows=rows) if isinstance(inner, GraphQLList) else None
 
     async def build(self, run: Run, values: Values) -> Values:
-        if None not in values:
+        if self._rows or None not in values:
             return await self._all(run, values)
         if self._required:
             raise Unplanned
