@@ -65,6 +65,15 @@ def test_a_dataset_and_an_image_are_found_by_their_keys(library: Library) -> Non
     assert found == {"image": {"pk": image, "dataset": {"pk": dataset}}}
 
 
+def test_a_dataset_is_not_read_before_images_that_prove_it_and_is_null_where_there_is_none(library: Library) -> None:
+    query = "query($pk: Int!) { dataset(pk: $pk) { images(first: 2) { nodes { pk } } } }"
+    dataset = library.datasets[5]
+    data, statements = counted(library.server, query, pk=dataset)
+    assert [node["pk"] for node in data["dataset"]["images"]["nodes"]] == library.images[dataset][:2]
+    assert statements == 1
+    assert library.server.data(query, {"pk": 999_999}) == {"dataset": None}
+
+
 def test_a_key_that_nothing_has_gives_null(library: Library) -> None:
     for pk in (0, -1, -(2**31), 2**31 - 1, 999_999):
         query = "query($pk: Int!) { dataset(pk: $pk) { pk } image(pk: $pk) { pk } }"
