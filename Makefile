@@ -93,7 +93,7 @@ clean: ## remove what the other targets made; the demo's data stay in var
 	rm -rf .venv .cache build dist graphql_server/http/static examples/generated
 	rm -rf graphiql/node_modules examples/node_modules bench/peers/node_modules
 
-bench/peers/node_modules: .venv/testing bench/peers/package.json bench/peers/package-lock.json
+bench/peers/node_modules: bench/peers/package.json bench/peers/package-lock.json | .venv/testing
 	PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --prefix bench/peers --ignore-scripts --loglevel=error
 	@touch $@
 

@@ -54,7 +54,7 @@ def peer(name: str, database_url: str, folder: Path) -> Generator[Contender]:
     given = environment({"DATABASE_URL": database_url, "PORT": str(port), "NODE_ENV": "production"})
     command = [*COMMANDS[name], *(["--port", str(port)] if name == REFERENCE else [])]
     with output.open("wb") as out, errors.open("wb") as err:
-        popen = subprocess.Popen(command, cwd=PROJECT, env=given, stdout=out, stderr=err)
+        popen = subprocess.Popen(command, cwd=PROJECT, env=given, stdout=out, stderr=err, start_new_session=True)
     process = Process(popen, port, output, errors)
     try:
         process.wait()
