@@ -8,6 +8,7 @@ import base64
 import itertools
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -15,7 +16,7 @@ import pytest
 from asyncmy.connection import Connection
 
 from graphql_server.database import Database
-from graphql_server.engines import Session
+from graphql_server.engines import MySQL, Session
 from tests.photos import photo
 from tests.rows import Reader, put_datasets, put_images, serving, sql, untrained_pk
 from tests.together import CREATE, REMOVE
@@ -85,16 +86,28 @@ def sent() -> Generator[list[str]]:
     """Every statement that is sent while the block runs, as MySQL gets it, each once."""
     texts: dict[str, None] = {}
     query: Any = getattr(Connection, "query")  # noqa: B009 - the driver has no types
+    fetch = MySQL.fetch
 
-    async def watched(self: Any, text: Any, *args: Any, **kwargs: Any) -> Any:
+    async def sent_as_text(self: Any, text: Any, *args: Any, **kwargs: Any) -> Any:
         texts[text if isinstance(text, str) else text.decode()] = None
         return await query(self, text, *args, **kwargs)
 
+    async def sent_prepared(self: Any, text: str, args: Any) -> Any:
+        texts[text.replace("?", "{}").format(*map(literal, args))] = None
+        return await fetch(self, text, args)
+
     found: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Connection, "query", watched)
+        patch.setattr(Connection, "query", sent_as_text)
+        patch.setattr(MySQL, "fetch", sent_prepared)
         yield found
     found += [text for text in texts if text.startswith(("SELECT", "(SELECT", "UPDATE", "DELETE"))]
+
+
+def literal(arg: object) -> str:
+    if isinstance(arg, datetime):
+        arg = str(arg.replace(tzinfo=None))
+    return f"'{arg}'" if isinstance(arg, str) else str(arg)
 
 
 @asynccontextmanager
