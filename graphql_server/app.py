@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 from starlette.applications import Starlette
@@ -19,8 +19,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from graphql_server import migrations, users
 from graphql_server.database import Database
 from graphql_server.errors import SettingsError, StorageUnavailable, error_body
+from graphql_server.feed import Feed
 from graphql_server.figures import Traffic
-from graphql_server.http import graphiql, graphql, health, media, metrics, requests
+from graphql_server.http import graphiql, graphql, health, media, metrics, requests, websocket
+from graphql_server.http.live import Bounds, Live
 from graphql_server.http.log import RequestLog
 from graphql_server.http.metrics import Figures
 from graphql_server.images import Album
@@ -75,16 +77,17 @@ def create_app(
     """
 
     @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncGenerator[None]:
+    async def lifespan(app: Starlette) -> AsyncGenerator[dict[str, Any]]:
         async with opened(settings, user_transport) as parts:
-            executor = _executor(settings)
-            endpoint = _endpoint(settings, parts, executor)
-            application.endpoint, app.router.routes[:] = endpoint, _routes(settings, parts)
+            live = _live(settings, parts)
+            endpoint = _endpoint(settings, live)
+            application.endpoint, app.router.routes[:] = endpoint, _routes(settings, parts, live)
             # Starlette would send clients on to whatever address their Host header makes up.
             app.router.redirect_slashes = False
-            figures = Figures(traffic, endpoint.operations, executor, parts.album, parts.users)
-            async with _metrics(settings, figures), _traces(tracing, executor, parts):
-                yield
+            figures = Figures(traffic, endpoint.operations, live.executor, parts.album, parts.users)
+            async with _metrics(settings, figures), _traces(tracing, live.executor, parts):
+                # The protocols that speak to clients set it when the server is told to stop.
+                yield {"stopping": live.stopping}
 
     traffic = Traffic()
     application = Application(
@@ -127,14 +130,18 @@ def media_app(root: Path, keys: tuple[str, ...]) -> ASGIApp:
     return RequestLog(Starlette(routes=routes, exception_handlers={HTTPException: _http_error}))
 
 
-def _executor(settings: Settings) -> Executor:
+def _live(settings: Settings, parts: Parts) -> Live:
     limits = Limits(**{name: getattr(settings, f"query_{name}") for name in Limits.__dataclass_fields__})
-    return Executor(limits, introspection=settings.introspection)
+    executor = Executor(limits, introspection=settings.introspection)
+    # A transaction has ended by then, and its changes can be seen.
+    feed = Feed(parts.album.database, settings.database_seconds + 1, settings.live_buffer)
+    bounds = Bounds(connections=settings.live_connections, subscriptions=settings.live_subscriptions)
+    return Live(executor, parts.album, feed, parts.users, bounds)
 
 
-def _endpoint(settings: Settings, parts: Parts, executor: Executor) -> graphql.GraphQL:
+def _endpoint(settings: Settings, live: Live) -> graphql.GraphQL:
     page = partial(graphiql.page, settings.media_url) if settings.graphiql else None
-    return graphql.GraphQL(executor, parts.album, parts.users, settings.max_request_bytes, page)
+    return graphql.GraphQL(live, settings.max_request_bytes, page)
 
 
 def _metrics(settings: Settings, figures: Figures) -> AbstractAsyncContextManager[None]:
@@ -145,8 +152,9 @@ def _traces(tracing: "Tracing | None", executor: Executor, parts: Parts) -> Abst
     return tracing.watching(executor, parts.album, parts.users) if tracing else nullcontext()
 
 
-def _routes(settings: Settings, parts: Parts) -> list[BaseRoute]:
+def _routes(settings: Settings, parts: Parts, live: Live) -> list[BaseRoute]:
     return [
+        websocket.route(live, settings.cors_origins),
         *(graphiql.routes() if settings.graphiql else []),
         *(Mount(path, routes=media.routes(parts.album.media)) for path in _media_paths(settings)),
         *health.routes(parts.album),

@@ -76,6 +76,7 @@ class Database:
         self.engine = engine
         self.figures = Statements()
         self._seconds = seconds
+        self.changed = asyncio.Event()  # set whenever a transaction has been committed
 
     @classmethod
     async def open(cls, url: str, *, pool: int = 4, seconds: float = 5.0) -> "Database":
@@ -179,6 +180,7 @@ class Database:
             if self.engine.name == "sqlite" or self.engine.failure(error) == "transient":
                 await transaction.undone()
             raise
+        self.changed.set()
 
     def _told(self, error: Exception) -> Exception:
         if self.engine.failure(error) == "bug" and not isinstance(error, Again):

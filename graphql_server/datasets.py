@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from tortoise.exceptions import IntegrityError
 
 from graphql_server import titles
+from graphql_server.changes import Kind, record
 from graphql_server.database import Again, Database, Transaction
 from graphql_server.engines import Row
 from graphql_server.errors import Conflict
@@ -87,4 +88,6 @@ async def _seal(transaction: Transaction, title: str, once: Once | None) -> list
         using_db=transaction.client, title=titles.UNTRAINED, untrained=True, created_at=now
     )
     await remember(transaction, once, dataset.id, opened.id)
+    await record(transaction, Kind.SEALED, dataset.id)
+    await record(transaction, Kind.OPENED, opened.id)
     return [dataset.id, opened.id]

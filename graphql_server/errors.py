@@ -12,11 +12,15 @@
     │   ├── NotFound                  NOT_FOUND
     │   ├── Conflict                  CONFLICT
     │   ├── QueryTooComplex           QUERY_TOO_COMPLEX
+    │   ├── CursorExpired             CURSOR_EXPIRED
+    │   ├── TooSlow                   TOO_SLOW
     │   └── BadRequest                BAD_REQUEST and others: not GraphQL over HTTP
     └── Unavailable                   something that the server needs is away; try again
         ├── UserServerUnavailable     USER_SERVER_UNAVAILABLE
         ├── DatabaseUnavailable       DATABASE_UNAVAILABLE
-        └── StorageUnavailable        STORAGE_UNAVAILABLE
+        ├── StorageUnavailable        STORAGE_UNAVAILABLE
+        ├── TooManySubscriptions      TOO_MANY_SUBSCRIPTIONS
+        └── ServerStopping            SERVER_STOPPING
 
 The message of each is written for whoever reads it: it names no path, no SQL and no secret.
 """
@@ -74,6 +78,14 @@ class QueryTooComplex(Refused):
     code = "QUERY_TOO_COMPLEX"
 
 
+class CursorExpired(Refused):
+    code = "CURSOR_EXPIRED"
+
+
+class TooSlow(Refused):
+    code = "TOO_SLOW"
+
+
 class BadRequest(Refused):
     """What came is no GraphQL request; `status` is the HTTP status that says so."""
 
@@ -97,3 +109,11 @@ class DatabaseUnavailable(Unavailable):
 
 class StorageUnavailable(Unavailable):
     code = "STORAGE_UNAVAILABLE"
+
+
+class TooManySubscriptions(Unavailable):
+    code = "TOO_MANY_SUBSCRIPTIONS"
+
+
+class ServerStopping(Unavailable):
+    code = "SERVER_STOPPING"

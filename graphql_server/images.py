@@ -13,6 +13,7 @@ import structlog
 from tortoise.exceptions import IntegrityError
 
 from graphql_server import datasets, tallies
+from graphql_server.changes import Kind, record
 from graphql_server.database import Again, Database, Transaction
 from graphql_server.engines import Row
 from graphql_server.errors import BadUserInput, Conflict, DatasetServerError, NotFound, StorageUnavailable
@@ -186,6 +187,7 @@ class Album:
         transaction.undo(partial(self.media.remove, dataset_pk, file_name))
         await self.media.place(staged, dataset_pk, file_name)
         await tallies.add(transaction, self.database.engine.name, dataset_pk, 1)
+        await record(transaction, Kind.IMAGE_SAVED, dataset_pk, row[0])
         return Saved(row, created=True)
 
     async def remove_image(self, pk: int) -> Row:
@@ -249,4 +251,5 @@ async def _remove(pk: int, engine: str, transaction: Transaction) -> Row:
         raise NotFound(f"There is no image {pk}.")
     await transaction.fetch("DELETE FROM image_info WHERE pk = ?", [pk])
     await tallies.add(transaction, engine, rows[0][1], -1)
+    await record(transaction, Kind.IMAGE_REMOVED, rows[0][1], pk)
     return rows[0]

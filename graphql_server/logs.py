@@ -22,7 +22,18 @@ SECRET_TEXT = re.compile(
 # One of these is in each of them; most texts have none, and a line is written for every request.
 HINT = re.compile(r"[\s:=]")
 # These tell their own steps at lower levels; httpcore even what stands in headers.
-TALKATIVE = ("PIL", "aiosqlite", "asyncio", "asyncmy", "httpcore", "httpx", "python_multipart", "tortoise", "urllib3")
+TALKATIVE = (
+    "PIL",
+    "aiosqlite",
+    "asyncio",
+    "asyncmy",
+    "httpcore",
+    "httpx",
+    "python_multipart",
+    "tortoise",
+    "urllib3",
+    "uvicorn.websocket",
+)
 
 
 def configure(format: str, level: str) -> None:  # noqa: A002 - LOG_FORMAT is what the operator calls it.

@@ -18,7 +18,7 @@ from uvicorn.supervisors import Multiprocess
 from graphql_server import logs
 from graphql_server.app import create_app, media_app, opened
 from graphql_server.errors import SettingsError
-from graphql_server.http.protocol import Protocol
+from graphql_server.http.protocol import OPTIONS
 from graphql_server.settings import Settings, setting
 
 if TYPE_CHECKING:
@@ -104,11 +104,8 @@ def listen(
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http=Protocol,
-        access_log=False,
-        log_config=None,
         server_header=False,
-        lifespan="on",
+        **OPTIONS,
         **options,
     )
     with _port(host, port) as listener:

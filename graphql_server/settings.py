@@ -164,6 +164,9 @@ class Settings:
     query_cost: int = _setting(
         "objects that an operation may give, page sizes multiplied by nesting", _integer(1, 1 << 31), 20_000
     )
+    live_connections: int = _setting("subscribers' connections to a worker at once", _integer(0, 100_000), 1000)
+    live_subscriptions: int = _setting("operations at once on one WebSocket", _integer(1, 1000), 100)
+    live_buffer: int = _setting("changes that may wait for a subscriber", _integer(1, 100_000), 1000)
     host: str = _setting("the address to listen on", str, "127.0.0.1")
     port: int = _setting("the port to listen on", _integer(1, LAST_PORT), 8000)
     workers: int = _setting("processes that answer; more than 1 needs MySQL", _integer(1, 256), 1)

@@ -51,6 +51,7 @@ def empty(url: str) -> None:
     """Leave a migrated database as a fresh one: an untrained dataset and nothing else."""
     statements(
         url,
+        "TRUNCATE dataset_change",  # which gives keys from 1 again: a gap before the first would be waited for
         "DELETE FROM idempotency_key",
         "DELETE FROM image_info",
         "DELETE FROM image_tally",

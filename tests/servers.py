@@ -17,7 +17,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from graphql_server.app import create_app
-from graphql_server.http.protocol import Protocol
+from graphql_server.http.protocol import OPTIONS
 from graphql_server.settings import Settings
 
 TOKEN = "a-token-that-the-user-server-knows"
@@ -157,7 +157,7 @@ def running(settings: Settings) -> Generator[Server]:
 @contextmanager
 def listening(app: ASGIApp) -> Generator[str]:
     """Run an application until the block ends; gives its address."""
-    server = _Uvicorn(uvicorn.Config(app, http=Protocol, log_config=None, access_log=False, lifespan="on"))
+    server = _Uvicorn(uvicorn.Config(app, **OPTIONS))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

@@ -93,7 +93,7 @@ def test_the_answer_has_the_media_type_that_the_client_prefers(shared: Server, a
     assert (answer.status_code, answer.json()) == (200, ANSWER)
 
 
-@pytest.mark.parametrize("accept", ["text/html", "image/*", "application/json;q=0", "text/event-stream, x"])
+@pytest.mark.parametrize("accept", ["text/html", "image/*", "application/json;q=0", "text/html, x"])
 def test_a_client_that_takes_neither_type_gets_406(shared: Server, accept: str) -> None:
     assert_refused(send(shared, json={"query": QUERY}, headers={"accept": accept}), 406, "NOT_ACCEPTABLE")
 

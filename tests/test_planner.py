@@ -12,6 +12,7 @@ import orjson
 import pytest
 
 from graphql_server.app import Parts, opened
+from graphql_server.feed import Feed
 from graphql_server.planner import Plan
 from graphql_server.schema import execution
 from graphql_server.schema.context import Context
@@ -62,7 +63,8 @@ async def parts_of(server: Reader) -> AsyncGenerator[Parts]:
 
 
 async def answered(executor: Executor, parts: Parts, made: Made, token: str | None = TOKEN) -> Answer:
-    return await executor.run(Operation(made.query, made.variables), Context(parts.album, parts.users, token))
+    context = Context(parts.album, Feed(parts.album.database, 1.0, 1), parts.users, token)
+    return await executor.run(Operation(made.query, made.variables), context)
 
 
 async def known_of(executor: Executor, parts: Parts) -> dict[str, Any]:

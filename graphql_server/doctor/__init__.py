@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from graphql_server import idempotency, migrations
+from graphql_server import changes, idempotency, migrations
 from graphql_server.database import Database
 from graphql_server.doctor import files, rows
 from graphql_server.doctor.report import Examination, Progress, Report
@@ -48,6 +48,7 @@ async def run(
         await migrations.check(database)
         if repair:
             await idempotency.forget(database)
+            await changes.forget(database)
         # The doctor signs no address, so its media needs no key of the server's.
         examination = Examination(database, Media(root, "", ("unsigned",), 1), Report(), Progress(sys.stderr), repair)
         await examine(examination, time.time() - grace_seconds, max_pixels)

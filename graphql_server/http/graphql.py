@@ -1,10 +1,11 @@
 """The route /graphql: a request in, an answer out, by the draft of GraphQL over HTTP."""
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from functools import lru_cache
 
 import orjson
+from graphql import OperationType
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,12 +13,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from graphql_server.errors import BadRequest, Unauthenticated, UserServerUnavailable, error_body
 from graphql_server.figures import Operations
-from graphql_server.http import requests
+from graphql_server.http import requests, streams
+from graphql_server.http.live import Live
 from graphql_server.http.requests import Headers
-from graphql_server.images import Album
+from graphql_server.http.tokens import token_of
 from graphql_server.schema.context import Context
-from graphql_server.schema.execution import Answer, Executor, refused
-from graphql_server.users import Users
+from graphql_server.schema.execution import SUBSCRIPTION, Answer, refused
 
 RESPONSE = "application/graphql-response+json"
 JSON = "application/json"
@@ -44,10 +45,9 @@ class Reply:
 class GraphQL:
     """The route as an ASGI application; browsers that open the address get `page`, if there is one."""
 
-    def __init__(self, executor: Executor, album: Album, users: Users, max_bytes: int, page: Page | None) -> None:
-        self._executor = executor
-        self._album = album
-        self._users = users
+    def __init__(self, live: Live, max_bytes: int, page: Page | None) -> None:
+        self._live = live
+        self._executor = live.executor
         self._max_bytes = max_bytes
         self._page = page
         self.operations = Operations()
@@ -57,40 +57,56 @@ class GraphQL:
         await answer(scope, receive, send)
 
     async def _respond(self, scope: Scope, receive: Receive) -> ASGIApp:
-        headers, kind = requests.headers_of(scope), JSON
+        headers, kind = requests.headers_of(scope), None
         try:
             if scope["method"] not in ("GET", "POST"):
                 raise BadRequest("Send GET or POST.", 405, "METHOD_NOT_ALLOWED")  # noqa: TRY301 - as all refusals
             if self._page and scope["method"] == "GET" and wants_page(scope, headers):
                 return await self._page()
-            kind = media_type(headers.get(b"accept", b""))
-            return await self._answer(scope, receive, headers, kind)
+            kind, stream = accepted(headers.get(b"accept", b""))
+            return await self._answer(scope, receive, headers, kind, stream)
         except BadRequest as error:
-            return refusal(error, kind)
+            return refusal(error, kind or JSON)
 
-    async def _answer(self, scope: Scope, receive: Receive, headers: Headers, kind: str) -> Reply:
-        began = time.perf_counter()
+    async def _answer(
+        self, scope: Scope, receive: Receive, headers: Headers, kind: str | None, stream: streams.Format | None
+    ) -> ASGIApp:
+        """Answer in JSON of a kind, or by a stream if it is a subscription or the client takes nothing else."""
+        began, token = time.perf_counter(), token_of(headers)
         try:
-            answer = await self._run(scope, receive, headers)
+            answer = await self._run(scope, receive, headers, self._live.context(token), streamed=stream is not None)
         except BadRequest as error:
             self.operations.add("unknown", "refused", [error.code], began)
             raise
+        if not isinstance(answer, Answer):
+            assert stream
+            self.operations.add(SUBSCRIPTION, "ok", [], began)
+            return streams.response(stream, answer, self._live, token)
         self.operations.add(answer.operation, answer.outcome, answer.codes, began)
+        if kind is None:
+            assert stream
+            return streams.response(stream, streams.once(answer), self._live, token)
         # The draft has 200 for every well-formed request in application/json, for the sake of old clients.
         status = 400 if answer.refused and kind == RESPONSE else 200
         return Reply(status, kind, orjson.dumps(answer.body), {})
 
-    async def _run(self, scope: Scope, receive: Receive, headers: Headers) -> Answer:
-        context = Context(self._album, self._users, token_of(headers))
-        if scope["method"] == "GET":
-            return await self._executor.run(requests.from_query_string(scope), context, mutations=False)
-        if requests.is_form(headers):
+    async def _run(
+        self, scope: Scope, receive: Receive, headers: Headers, context: Context, *, streamed: bool
+    ) -> Answer | AsyncGenerator[Answer]:
+        queries = scope["method"] == "GET"
+        if not queries and requests.is_form(headers):
             return await self._run_form(Request(scope, receive), context)
         try:
-            operation = await requests.from_json(headers, receive, context.user)
+            operation = (
+                requests.from_query_string(scope)
+                if queries
+                else await requests.from_json(headers, receive, context.user)
+            )
         except (Unauthenticated, UserServerUnavailable) as error:
             return refused(error)
-        return await self._executor.run(operation, context)
+        if streamed and await self._executor.kind(operation) is OperationType.SUBSCRIPTION:
+            return await self._executor.subscribe(operation, context)
+        return await self._executor.run(operation, context, mutations=not queries)
 
     async def _run_form(self, request: Request, context: Context) -> Answer:
         try:
@@ -102,16 +118,18 @@ class GraphQL:
             await request.close()
 
 
-def token_of(headers: Headers) -> str | None:
-    """The client's token: a bearer's, or the one in the predecessor's header."""
-    scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
-    if scheme.lower() == b"bearer":
-        return token.decode("latin-1").strip()
-    own = headers.get(b"access_token")
-    return None if own is None else own.decode("latin-1")
-
-
 @lru_cache(100)
+def accepted(accept: bytes) -> tuple[str | None, streams.Format | None]:
+    """The media type of a whole answer and the format of a stream; BadRequest (406) where a client takes neither."""
+    stream = streams.wanted(accept.decode("latin-1"))
+    try:
+        return media_type(accept), stream
+    except BadRequest:
+        if stream is None:
+            raise
+        return None, stream
+
+
 def media_type(accept: bytes) -> str:
     """The media type to answer in; BadRequest (406) where the client takes neither of the two."""
     if not accept:

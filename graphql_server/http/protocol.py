@@ -1,23 +1,68 @@
-"""HTTP as uvicorn speaks it, with limits to what comes before a body, and refusals in JSON like all others."""
+"""HTTP and WebSockets as uvicorn speaks them, with limits to who comes slowly, and refusals in JSON like all others."""
 
 import asyncio
+import logging
 from typing import Any
 
 import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from graphql_server.errors import error_body
 
 HEAD_BYTES = 32 * 1024
 HEADERS = 100
 HEAD_SECONDS = 10.0
+# How long somebody may take nothing of what is sent.
+STALL_SECONDS = 30.0
+MESSAGE_BYTES = 1024 * 1024
 
 
-class Protocol(HttpToolsProtocol):
+class _Unstalled(asyncio.Protocol):
+    """Cuts a connection off whose client has stopped reading; uvicorn would keep it, and what is not sent, for ever."""
+
+    loop: asyncio.AbstractEventLoop
+    transport: asyncio.Transport
+    _stalled: asyncio.TimerHandle | None = None
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stalled = self.loop.call_later(STALL_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self._flowing()
+        super().resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._flowing()
+        super().connection_lost(exc)
+
+    def _flowing(self) -> None:
+        if self._stalled:
+            self._stalled.cancel()
+            self._stalled = None
+
+
+class WebSocket(_Unstalled, WebSocketsSansIOProtocol):
+    """A connection that has become a WebSocket; the application closes it when the server is told to stop."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        # uvicorn writes a line with the query string for each connection; the application writes one without.
+        self.logger = logging.getLogger("uvicorn.websocket")
+
+    def shutdown(self) -> None:
+        if self.handshake_complete and not self.close_sent and "stopping" in self.app_state:
+            self.app_state["stopping"].set()
+        else:
+            super().shutdown()
+
+
+class Protocol(_Unstalled, HttpToolsProtocol):
     """One connection. uvicorn itself would keep headers of any length, and wait for them for ever."""
 
     _refusal = 400, "BAD_REQUEST", "This is no HTTP request."
-    _in_head = _began_now = False
+    _in_head = _began_now = _upgraded = False
     _head = 0
     _deadline: asyncio.TimerHandle | None = None
 
@@ -32,7 +77,7 @@ class Protocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         self._began_now = False
         super().data_received(data)
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self._upgraded:
             return
         # uvicorn has stopped its own clock at these data, although they may be no request, or a part of its head.
         if not self._deadline and (self._in_head or not self._answering):
@@ -58,6 +103,15 @@ class Protocol(HttpToolsProtocol):
             # The parser stops at any error in here, and uvicorn then calls send_400_response.
             raise ValueError(message)
         super().on_headers_complete()
+
+    def handle_websocket_upgrade(self) -> None:
+        self._upgraded = True
+        super().handle_websocket_upgrade()
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        if "stopping" in self.app_state:
+            self.app_state["stopping"].set()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's name for it
         self._refuse(*self._refusal)
@@ -95,3 +149,16 @@ class Protocol(HttpToolsProtocol):
         head = f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
         self.transport.write(STATUS_LINE[status] + head.encode() + body)
         self.transport.close()
+
+
+# What uvicorn.Config is told, wherever this is served.
+OPTIONS: dict[str, Any] = {
+    "http": Protocol,
+    "ws": WebSocket,
+    "ws_max_size": MESSAGE_BYTES,
+    # Compression costs each connection some 100 kB.
+    "ws_per_message_deflate": False,
+    "access_log": False,
+    "log_config": None,
+    "lifespan": "on",
+}

@@ -39,7 +39,7 @@ def headers_of(scope: Scope) -> Headers:
 def from_query_string(scope: Scope) -> Operation:
     """The operation of a GET request."""
     parameters = QueryParams(scope["query_string"])
-    return _operation(
+    return operation_of(
         {
             "query": parameters.get("query"),
             "operationName": parameters.get("operationName"),
@@ -74,7 +74,7 @@ async def from_json(headers: Headers, receive: Receive, admit: Admit) -> Operati
         if len(body) > JSON_BYTES:
             raise _too_large(JSON_BYTES)
         if not more:
-            return _operation(_json(body, "body"))
+            return operation_of(_json(body, "body"))
         piece, more = await _piece(receive)
         body += piece
 
@@ -87,7 +87,7 @@ async def from_form(request: Request, max_bytes: int, admit: Admit) -> Operation
     """
     _check_preflight(request)
     await admit()
-    return _operation(await _form(request, max_bytes))
+    return operation_of(await _form(request, max_bytes))
 
 
 async def _counted(scope: Scope, receive: Receive, most: int) -> AsyncGenerator[bytes, None]:
@@ -220,7 +220,8 @@ def _put(operations: dict[str, Any], path: str, file: UploadFile) -> None:
         raise wrong from None
 
 
-def _operation(body: object) -> Operation:
+def operation_of(body: object) -> Operation:
+    """The operation that a JSON object stands for; BadRequest where it is none."""
     if not isinstance(body, dict):
         raise BadRequest("A GraphQL request is one JSON object; lists of operations are not taken.")
     fields = cast("dict[str, Any]", body)

@@ -16,6 +16,7 @@ from graphql_server.migrations import (
     m0002_saved_once,
     m0003_saved_by,
     m0004_constant_cost,
+    m0005_changes,
 )
 
 # A lock of the whole MySQL server, named for the database; a name has 64 characters at most.
@@ -37,6 +38,7 @@ MIGRATIONS: dict[str, Migration] = {
     "0002_saved_once": m0002_saved_once.apply,
     "0003_saved_by": m0003_saved_by.apply,
     "0004_constant_cost": m0004_constant_cost.apply,
+    "0005_changes": m0005_changes.apply,
 }
 
 

@@ -1,4 +1,4 @@
-"""What a request brings along: who asks, the album, and the loaders that join its statements."""
+"""What a request brings along: who asks, the album and its changes, and the loaders that join its statements."""
 
 import asyncio
 from collections.abc import Mapping
@@ -7,6 +7,7 @@ import strawberry
 
 from graphql_server import datasets, images
 from graphql_server.errors import Unavailable
+from graphql_server.feed import Feed
 from graphql_server.images import Album
 from graphql_server.listings import Table
 from graphql_server.schema.loaders import Loaders, Source
@@ -22,8 +23,9 @@ class Context:
     pace: Pace
     loaders: Loaders
 
-    def __init__(self, album: Album, users: Users, token: str | None) -> None:
+    def __init__(self, album: Album, feed: Feed, users: Users, token: str | None) -> None:
         self.album = album
+        self.feed = feed
         self._users = users
         self._token = token
         self.failure: Unavailable | None = None

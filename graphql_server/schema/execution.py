@@ -2,13 +2,18 @@
 
 import asyncio
 import secrets
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
+from inspect import isawaitable
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import structlog
 from graphql import DocumentNode, ExecutionResult, GraphQLError, OperationType
-from graphql.execution import execute  # pyright: ignore[reportUnknownVariableType] - half typed by graphql-core
+from graphql.execution import (  # half typed by graphql-core
+    execute,  # pyright: ignore[reportUnknownVariableType]
+    subscribe,  # pyright: ignore[reportUnknownVariableType]
+)
 from strawberry.schema.config import StrawberryConfig
 
 from graphql_server.errors import BadRequest, DatasetServerError, QueryTooComplex, Unavailable
@@ -18,16 +23,23 @@ from graphql_server.schema.documents import MOST_ERRORS, Documents, coded
 from graphql_server.schema.fields import links_of
 from graphql_server.schema.limits import Limits
 from graphql_server.schema.mutation import Mutation
-from graphql_server.schema.operations import Document
+from graphql_server.schema.operations import Document, Ready
 from graphql_server.schema.pacing import Host, PacedExecutor, Rounds
 from graphql_server.schema.permissions import GuardedSchema
 from graphql_server.schema.query import Query
 from graphql_server.schema.scalars import SCALARS
+from graphql_server.schema.subscription import Subscription
 from graphql_server.schema.types import STORED, TABLES
 
 # graphql-core repeats in its messages what it was sent, and lists every place: an answer should not outgrow its cause.
 LONGEST_MESSAGE = 300
 MOST_PLACES = 3
+
+SUBSCRIPTION = OperationType.SUBSCRIPTION.value
+ONLY_STREAMS = (
+    "A subscription is answered over a WebSocket, or to 'Accept: text/event-stream' or "
+    "'Accept: multipart/mixed;subscriptionSpec=1.0'."
+)
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -64,6 +76,7 @@ def build_schema() -> GuardedSchema:
     return GuardedSchema(
         query=Query,
         mutation=Mutation,
+        subscription=Subscription,
         federation_version="2.9",  # the newest that all three composers take
         config=StrawberryConfig(scalar_map=SCALARS),
     )
@@ -87,26 +100,54 @@ class Executor:
         self.planned = self.handed_over = 0
 
     async def run(self, operation: Operation, context: Context, *, mutations: bool = True) -> Answer:
-        """Run an operation; without `mutations` (HTTP GET) only queries. Raises BadRequest for a mutation then."""
+        """Run an operation; without `mutations` (HTTP GET) only queries. Raises BadRequest for what is not run so."""
+        checked = await self._checked(operation)
+        if isinstance(checked, Answer):
+            return checked
+        document, ready = checked
+        kind = ready.node.operation
+        if kind is OperationType.SUBSCRIPTION:
+            raise BadRequest(ONLY_STREAMS, 406, "NOT_ACCEPTABLE")
+        if not mutations and kind is not OperationType.QUERY:
+            raise BadRequest("GET only queries; send mutations by POST.", 405, "METHOD_NOT_ALLOWED")
+        plan = await self.documents.plan(ready, operation.variables)
+        data = await self._as_planned(plan, operation, context) if plan else None
+        if data is None:
+            self.handed_over += 1
+            return _answer(await self._by_core(document.node, operation, context), kind.value)
+        self.planned += 1
+        return Answer({"data": data}, operation="query")
+
+    async def kind(self, operation: Operation) -> OperationType | None:
+        """Whether it is a query, a mutation or a subscription; None where it is refused."""
+        document = await self.documents.get(operation.query)
+        ready = document.operation(operation.name) if isinstance(document, Document) else None
+        return ready.node.operation if ready else None
+
+    async def subscribe(self, operation: Operation, context: Context) -> Answer | AsyncGenerator[Answer]:
+        """Begin a subscription: an answer for each event, or the refusal."""
+        checked = await self._checked(operation)
+        if isinstance(checked, Answer):
+            return checked
+        begun = subscribe(self._schema, checked[0].node, **self._options(operation, context))
+        results = await begun if isawaitable(begun) else begun
+        if not isinstance(results, ExecutionResult):
+            return _answers(results)
+        return _answer(results, SUBSCRIPTION)._replace(refused=True)
+
+    async def _checked(self, operation: Operation) -> tuple[Document, Ready] | Answer:
+        """The document and its operation that is to be run, or what that is refused for."""
         document = await self.documents.get(operation.query)
         if not isinstance(document, Document):
             return Answer({"errors": [_formatted(error) for error in document]}, refused=True)
         ready = document.operation(operation.name)
         if ready is None:
             return Answer({"errors": [_formatted(_no_operation(operation.name))]}, refused=True)
-        if not mutations and ready.node.operation is not OperationType.QUERY:
-            raise BadRequest("GET only queries; send mutations by POST.", 405, "METHOD_NOT_ALLOWED")
         try:
             ready.cost.hold(operation.variables, self._limits)
         except QueryTooComplex as error:
             return refused(error, ready.node.operation.value)
-        plan = await self.documents.plan(ready, operation.variables)
-        data = await self._as_planned(plan, operation, context) if plan else None
-        if data is None:
-            self.handed_over += 1
-            return _answer(await self._by_core(document.node, operation, context), ready.node.operation.value)
-        self.planned += 1
-        return Answer({"data": data}, operation="query")
+        return document, ready
 
     async def _as_planned(self, plan: Plan, operation: Operation, context: Context) -> dict[str, Any] | None:
         """The data; None where anything went wrong, for graphql-core to tell what by running the query itself."""
@@ -125,20 +166,21 @@ class Executor:
         return None
 
     async def _by_core(self, document: DocumentNode, operation: Operation, context: Context) -> ExecutionResult:
-        context.start()
-        result = execute(
-            self._schema,
-            document,
-            context_value=context,
-            variable_values=dict(operation.variables),
-            operation_name=operation.name,
-            max_coercion_errors=MOST_ERRORS,
-            executor_class=PacedExecutor,
-            hide_suggestions=not self._introspection,
-            rounds=self._rounds,
-            pace=context.pace,
-        )
+        result = execute(self._schema, document, **self._options(operation, context))
         return result if isinstance(result, ExecutionResult) else await result
+
+    def _options(self, operation: Operation, context: Context) -> dict[str, Any]:
+        context.start()
+        return {
+            "context_value": context,
+            "variable_values": dict(operation.variables),
+            "operation_name": operation.name,
+            "max_coercion_errors": MOST_ERRORS,
+            "executor_class": PacedExecutor,
+            "hide_suggestions": not self._introspection,
+            "rounds": self._rounds,
+            "pace": context.pace,
+        }
 
 
 class Planned(NamedTuple):
@@ -168,6 +210,16 @@ def _answer(result: ExecutionResult, operation: str) -> Answer:
         return Answer({"errors": errors}, refused=True, operation=operation)
     errors = [_formatted(_shown(error)) for error in result.errors]
     return Answer({"errors": errors, "data": result.data}, operation=operation)
+
+
+async def _answers(results: AsyncIterator[ExecutionResult]) -> AsyncGenerator[Answer]:
+    """An answer for each event; what ends the events before their time is the last, and is a refusal."""
+    try:
+        async with aclosing(cast("AsyncGenerator[ExecutionResult]", results)) as events:
+            async for result in events:
+                yield _answer(result, SUBSCRIPTION)
+    except Exception as error:  # noqa: BLE001 - what no client is meant to see is masked and logged
+        yield Answer({"errors": [_formatted(_shown(GraphQLError(str(error), original_error=error)))]}, refused=True)
 
 
 def _formatted(error: GraphQLError) -> dict[str, Any]:

@@ -1,0 +1,181 @@
+"""Tells those who follow what was changed, whichever process changed it, in order, nothing twice and nothing left out.
+
+However many follow, one task reads the database: at once when this process has changed something, and twice a
+second for what others change. It runs only while somebody follows.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from graphql_server import datasets, images
+from graphql_server.changes import Kind
+from graphql_server.database import Database
+from graphql_server.engines import Row
+from graphql_server.errors import CursorExpired, DatabaseUnavailable, TooSlow
+
+POLL_SECONDS = 0.5
+PAUSE_SECONDS = 0.02  # between two reads, so that a storm of saves is read in batches
+BATCH = 500
+RECENT = 1000
+# Machines' clocks differ by less; what is older than this was settled long ago.
+SETTLED = timedelta(seconds=60)
+LARGEST = 2**63 - 1
+
+COLUMNS = [f"d.{column}" for column in datasets.TABLE.columns] + [f"i.{column}" for column in images.TABLE.columns]
+CHANGES = (
+    f"SELECT c.pk, c.kind, c.image_info_pk, {', '.join(COLUMNS)} FROM dataset_change c "
+    "JOIN dataset_info d ON d.pk = c.dataset_info_pk LEFT JOIN image_info i ON i.pk = c.image_info_pk "
+    "WHERE c.pk > ? AND c.pk <= ? ORDER BY c.pk LIMIT ?"
+)
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What happened to a dataset; the rows are as they were when this was read, an image's None once it is removed."""
+
+    pk: int
+    kind: Kind
+    dataset: Row
+    image_pk: int | None
+    image: Row | None
+
+
+class Follower:
+    """What waits for one who follows, at most `most` changes."""
+
+    def __init__(self, most: int) -> None:
+        self._queue = asyncio.Queue[Change](most)
+        self._late = False
+
+    def put(self, change: Change) -> None:
+        if self._queue.full():
+            self._late = True
+        else:
+            self._queue.put_nowait(change)
+
+    async def get(self) -> Change:
+        """The next change; TooSlow where there were more than could wait."""
+        if self._late:
+            raise TooSlow(f"More than {self._queue.maxsize} changes were waiting; begin again after the last cursor.")
+        return await self._queue.get()
+
+
+class Feed:
+    """The changes of one database."""
+
+    def __init__(self, database: Database, patience: float, most: int) -> None:
+        """A gap among the keys is waited for as long as a transaction may take: `patience` seconds."""
+        self._database = database
+        self._patience = patience
+        self._most = most
+        self._followers = set[Follower]()
+        self._starting = asyncio.Lock()
+        self._reading: asyncio.Task[None] | None = None
+        self._told = 0  # the key up to which everything has been told
+        self._waiting: dict[int, float] = {}  # keys behind a gap, and since when they are seen
+        self._before = frozenset[int]()  # keys behind a gap that were there when reading began
+
+    async def check(self, after: int) -> None:
+        """Raise CursorExpired unless everything behind the key `after` is still kept."""
+        ((oldest, newest),) = await self._database.fetch("SELECT MIN(pk), MAX(pk) FROM dataset_change")
+        if not (oldest or 1) - 1 <= after <= (newest or 0):
+            raise CursorExpired("The changes behind this cursor are not kept any more; read the lists anew.")
+
+    async def follow(self, after: int | None = None) -> AsyncGenerator[Change]:
+        """What is changed from now on; with `after`, all that was changed behind that key as well.
+
+        Raises TooSlow where the changes are not taken as fast as they come.
+        """
+        follower = Follower(self._most)
+        told = await self._join(follower)
+        old = self._before if after is None else frozenset[int]()
+        try:
+            at = told if after is None else after
+            while at < told and (changes := await self._between(at, told)):
+                for change in changes:
+                    yield change
+                at = changes[-1].pk
+            while True:
+                change = await follower.get()
+                # Another process may have told somebody more than this one has read so far.
+                if change.pk > at and change.pk not in old:
+                    yield change
+        finally:
+            self._leave(follower)
+
+    async def _join(self, follower: Follower) -> int:
+        async with self._starting:
+            if self._reading is None:
+                await self._begin()
+                self._reading = asyncio.create_task(self._read_on())
+        self._followers.add(follower)
+        return self._told
+
+    def _leave(self, follower: Follower) -> None:
+        self._followers.discard(follower)
+        if self._reading and not self._followers:
+            self._reading.cancel()
+            self._reading = None
+
+    async def _begin(self) -> None:
+        """Find the key up to which nothing can be added any more, and what is behind it already."""
+        settled = datetime.now(UTC) - SETTLED
+        rows = await self._database.fetch(
+            "SELECT pk, created_at < ? FROM dataset_change ORDER BY pk DESC LIMIT ?", [settled, RECENT]
+        )
+        count = next((count for count, row in enumerate(rows, start=1) if row[1]), len(rows))
+        pks = [row[0] for row in rows[:count]][::-1]
+        self._told = pks[0] if count and (rows[count - 1][1] or count == RECENT) else 0
+        for pk in pks:
+            self._told += pk == self._told + 1
+        self._before = frozenset(pk for pk in pks if pk > self._told)
+        self._waiting = {}
+
+    async def _read_on(self) -> None:
+        while True:
+            full = False
+            try:
+                full = await self._read()
+            except DatabaseUnavailable:
+                pass  # which is in the log; those who follow wait until it is back
+            except Exception:
+                log.exception("changes not read")
+            if not full:
+                await self._wait()
+
+    async def _wait(self) -> None:
+        await asyncio.sleep(PAUSE_SECONDS)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(POLL_SECONDS):
+                await self._database.changed.wait()
+        self._database.changed.clear()
+
+    async def _read(self) -> bool:
+        """Tell what is new up to the first gap that may still be filled; whether there is more to be read."""
+        changes = await self._between(self._told, LARGEST)
+        now, waiting = asyncio.get_running_loop().time(), dict[int, float]()
+        for change in changes:
+            since = self._waiting.get(change.pk, now)
+            if waiting or (change.pk != self._told + 1 and now - since < self._patience):
+                waiting[change.pk] = since
+                continue
+            self._told = change.pk
+            for follower in self._followers:
+                follower.put(change)
+        self._waiting = waiting
+        return len(changes) == BATCH and not waiting
+
+    async def _between(self, after: int, last: int) -> Sequence[Change]:
+        rows = await self._database.fetch(CHANGES, [after, last, BATCH])
+        width = 3 + len(datasets.TABLE.columns)
+        return [
+            Change(row[0], Kind(row[1]), tuple(row[3:width]), row[2], tuple(row[width:]) if row[width] else None)
+            for row in rows
+        ]

@@ -1,0 +1,127 @@
+"""Answers that come piece by piece over HTTP: the events of a subscription, or a query's lists as they are made.
+
+Server-sent events: https://github.com/enisdenjo/graphql-sse/blob/master/PROTOCOL.md (distinct connections)
+Multipart: https://www.apollographql.com/docs/graphos/routing/operations/subscriptions/multipart-protocol
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from starlette.responses import StreamingResponse
+
+from graphql_server.errors import DatasetServerError, ServerStopping
+from graphql_server.http.live import Live
+from graphql_server.schema.execution import Answer, refused
+
+# Proxies take a connection for dead on which nothing comes for a while, nginx after 60 seconds.
+HEARTBEAT_SECONDS = 10.0
+NOT_BUFFERED = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+
+@dataclass(frozen=True, slots=True)
+class EventStream:
+    """text/event-stream; lines end with a line feed alone, because urql takes no others."""
+
+    media_type: str = "text/event-stream"
+    begin: bytes = b":\n\n"
+    heartbeat: bytes = b":\n\n"
+    end: bytes = b"event: complete\ndata:\n\n"
+    cut_off: bytes = b""  # clients connect again where a stream ends without being complete
+
+    def frame(self, answer: Answer) -> bytes:
+        return b"event: next\ndata: " + orjson.dumps(answer.body) + b"\n\n"
+
+
+@dataclass(frozen=True, slots=True)
+class MultipartEvents:
+    """Apollo's multipart/mixed for subscriptions; a part is read once the boundary behind it has come."""
+
+    media_type: str = "multipart/mixed;boundary=graphql;subscriptionSpec=1.0"
+    begin: bytes = b"--graphql"
+    heartbeat: bytes = b"\r\nContent-Type: application/json\r\n\r\n{}\r\n--graphql"
+    end: bytes = b"--\r\n"
+    cut_off: bytes = b"--\r\n"
+
+    def frame(self, answer: Answer) -> bytes:
+        body: Any = {"payload": None, **answer.body} if answer.refused else {"payload": answer.body}
+        return b"\r\nContent-Type: application/json\r\n\r\n" + orjson.dumps(body) + b"\r\n--graphql"
+
+
+Format = EventStream | MultipartEvents
+
+
+def wanted(accept: str) -> Format | None:
+    """How a client that sends this Accept wants a subscription to be answered, if it takes one at all."""
+    for item in accept.lower().split(","):
+        name, *parameters = (part.strip() for part in item.split(";"))
+        if name == "text/event-stream":
+            return EventStream()
+        if name == "multipart/mixed" and "subscriptionspec=1.0" in (part.replace('"', "") for part in parameters):
+            return MultipartEvents()
+    return None
+
+
+def response(shape: Format, answers: AsyncGenerator[Answer], live: Live, token: str | None) -> StreamingResponse:
+    """A response that goes on until the answers end, the token dies, or the server stops."""
+    return StreamingResponse(
+        _frames(shape, answers, live, token), headers={**NOT_BUFFERED, "Content-Type": shape.media_type}
+    )
+
+
+async def once(answer: Answer) -> AsyncGenerator[Answer]:
+    """One answer for a client that takes nothing but a stream."""
+    yield answer
+
+
+async def _frames(
+    shape: Format, answers: AsyncGenerator[Answer], live: Live, token: str | None
+) -> AsyncGenerator[bytes]:
+    coming = asyncio.Queue[Answer | DatasetServerError | None](1)
+    tasks = [asyncio.create_task(_answer(answers, coming)), asyncio.create_task(_end(live, token, coming))]
+    try:
+        with live.admitted():
+            yield shape.begin
+            async for answer in _until_end(coming):
+                yield shape.frame(answer) if answer else shape.heartbeat
+        yield shape.end
+    except ServerStopping as error:
+        yield shape.cut_off and shape.frame(refused(error)) + shape.cut_off
+    except DatasetServerError as error:
+        yield shape.frame(refused(error)) + shape.end
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+async def _answer(answers: AsyncGenerator[Answer], coming: "asyncio.Queue[Answer | DatasetServerError | None]") -> None:
+    async with aclosing(answers):
+        async for answer in answers:
+            await coming.put(answer)
+    await coming.put(None)
+
+
+async def _end(live: Live, token: str | None, coming: "asyncio.Queue[Answer | DatasetServerError | None]") -> None:
+    try:
+        await live.watch(token)
+    except DatasetServerError as error:
+        await coming.put(error)
+
+
+async def _until_end(coming: "asyncio.Queue[Answer | DatasetServerError | None]") -> AsyncGenerator[Answer | None]:
+    """The answers, and None whenever none has come for a while; raises what ends them before they are complete."""
+    while True:
+        try:
+            async with asyncio.timeout(HEARTBEAT_SECONDS):
+                came = await coming.get()
+        except TimeoutError:
+            yield None
+            continue
+        if came is None:
+            return
+        if isinstance(came, DatasetServerError):
+            raise came
+        yield came

@@ -1,0 +1,237 @@
+"""Operations over a WebSocket, by the protocol graphql-transport-ws.
+
+https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import aclosing
+from typing import Any, cast
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import orjson
+import structlog
+from graphql import OperationType
+from starlette.responses import JSONResponse
+from starlette.routing import WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from graphql_server.errors import (
+    BadRequest,
+    ServerStopping,
+    TooManySubscriptions,
+    Unauthenticated,
+    UserServerUnavailable,
+    error_body,
+)
+from graphql_server.http import requests
+from graphql_server.http.live import Live
+from graphql_server.http.tokens import token_of
+from graphql_server.schema.execution import Answer, Operation
+
+SUBPROTOCOL = "graphql-transport-ws"
+INIT_SECONDS = 3.0
+LONGEST_ID = 255
+# Clients connect again after these two, and ask whoever uses them for another token after the third.
+GOING_AWAY, TRY_AGAIN, FORBIDDEN = 1001, 1013, 4403
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+class Closed(Exception):
+    """The connection is to be closed; the reason is for the client's developer, 123 bytes at most."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+def route(live: Live, origins: Sequence[str]) -> WebSocketRoute:
+    """The route /graphql for WebSockets; pages of the server itself and of `origins` may use it."""
+
+    async def graphql(socket: WebSocket) -> None:
+        if not _welcome(socket, origins):
+            message = "Pages of this origin may not connect (CORS_ORIGINS)."
+            await socket.send_denial_response(JSONResponse(error_body(message, "FORBIDDEN"), 403))
+            return
+        began = time.perf_counter()
+        with structlog.contextvars.bound_contextvars(request_id=uuid4().hex):
+            code = await _serve(socket, live)
+            log.info("websocket", path=socket.url.path, code=code, ms=round((time.perf_counter() - began) * 1000, 1))
+
+    return WebSocketRoute("/graphql", graphql)
+
+
+def _welcome(socket: WebSocket, origins: Sequence[str]) -> bool:
+    """Browsers let any page connect to any server, and say whose page it is; other clients say nothing."""
+    origin = socket.headers.get("origin")
+    if origin is None or origin in origins or "*" in origins:
+        return True
+    return urlsplit(origin).netloc == socket.headers.get("host")
+
+
+async def _serve(socket: WebSocket, live: Live) -> int:
+    """Serve one connection to its end; gives the code that it was closed with."""
+    try:
+        known = SUBPROTOCOL in socket.scope["subprotocols"]
+        await socket.accept(SUBPROTOCOL if known else None)
+        try:
+            if not known:
+                raise Closed(4406, f"Only {SUBPROTOCOL} is spoken here")
+            with live.admitted():
+                return await Connection(socket, live).serve()
+        except TooManySubscriptions as error:
+            raise Closed(TRY_AGAIN, str(error)) from None
+    except Closed as closed:
+        await socket.close(closed.code, closed.reason)
+        return closed.code
+    except WebSocketDisconnect as gone:
+        return gone.code
+
+
+class Connection:
+    """One client's connection and the operations that run on it."""
+
+    def __init__(self, socket: WebSocket, live: Live) -> None:
+        self._socket = socket
+        self._live = live
+        self._token = token_of(requests.headers_of(socket.scope))
+        self._asked = False
+        self._known = asyncio.Event()
+        self._operations: dict[str, asyncio.Task[None]] = {}
+
+    async def serve(self) -> int:
+        """Raises Closed where the server ends it, and WebSocketDisconnect where the client has."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._watch())
+                while True:
+                    await self._take(await self._message(), tasks)
+        except* (Closed, WebSocketDisconnect) as several:
+            found: BaseException = several
+            while isinstance(found, BaseExceptionGroup):
+                found = cast("BaseException", found.exceptions[0])
+            raise found from None
+
+    async def _watch(self) -> None:
+        try:
+            async with asyncio.timeout(INIT_SECONDS):
+                await self._known.wait()
+        except TimeoutError:
+            raise Closed(4408, "Connection initialisation timeout") from None
+        try:
+            await self._live.watch(self._token)
+        except ServerStopping as error:
+            raise Closed(GOING_AWAY, str(error)) from None
+        except Unauthenticated:
+            raise Closed(FORBIDDEN, "Forbidden: the token has died") from None
+        except UserServerUnavailable as error:
+            raise Closed(TRY_AGAIN, str(error)) from None
+
+    async def _message(self) -> dict[str, Any]:
+        received = await self._socket.receive()
+        if received["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect(received["code"])
+        text: str | None = received.get("text")
+        if text is None or (len(text) > requests.STRANGER_BYTES and not self._known.is_set()):
+            raise Closed(4400, "Send JSON texts, and short ones before the connection is acknowledged")
+        try:
+            message: object = orjson.loads(text)
+        except orjson.JSONDecodeError:
+            message = None
+        if not isinstance(message, dict):
+            raise Closed(4400, "A message is a JSON object")
+        return cast("dict[str, Any]", message)
+
+    async def _take(self, message: dict[str, Any], tasks: asyncio.TaskGroup) -> None:
+        match message:
+            case {"type": "connection_init"}:
+                await self._initialise(message.get("payload"))
+            case {"type": "ping"}:
+                await self._send("pong")
+            case {"type": "pong"}:
+                pass
+            case {"type": "subscribe", "id": str(name), "payload": payload} if 0 < len(name) <= LONGEST_ID:
+                self._begin(name, payload, tasks)
+            case {"type": "complete", "id": str(name)}:
+                if operation := self._operations.pop(name, None):
+                    operation.cancel()
+            case _:
+                raise Closed(4400, "This is no message of graphql-transport-ws")
+
+    async def _initialise(self, payload: object) -> None:
+        if self._asked:
+            raise Closed(4429, "Too many initialisation requests")
+        self._asked = True
+        self._token = _token_in(payload) or self._token
+        try:
+            await self._live.users.authenticate(self._token)
+        except Unauthenticated as error:
+            raise Closed(FORBIDDEN, f"Forbidden: {error}") from None
+        except UserServerUnavailable as error:
+            raise Closed(TRY_AGAIN, str(error)) from None
+        self._known.set()
+        await self._send("connection_ack")
+
+    def _begin(self, name: str, payload: object, tasks: asyncio.TaskGroup) -> None:
+        if not self._known.is_set():
+            raise Closed(4401, "Unauthorized")
+        if name in self._operations:
+            raise Closed(4409, "Subscriber for this id already exists")
+        if len(self._operations) >= self._live.bounds.subscriptions:
+            raise Closed(4429, f"More than {self._live.bounds.subscriptions} operations at once (LIVE_SUBSCRIPTIONS)")
+        try:
+            operation = requests.operation_of(payload)
+        except BadRequest as error:
+            raise Closed(4400, str(error)) from None
+        self._operations[name] = tasks.create_task(self._operate(name, operation))
+
+    async def _operate(self, name: str, operation: Operation) -> None:
+        try:
+            if await self._answered(name, operation):
+                await self._send("complete", name)
+        except BadRequest as error:
+            await self._send("error", name, error_body(str(error), error.code)["errors"])
+        finally:
+            # The client may have ended this operation and begun another with its id.
+            if self._operations.get(name) is asyncio.current_task():
+                del self._operations[name]
+
+    async def _answered(self, name: str, operation: Operation) -> bool:
+        """Send every answer; false where the operation was refused, which is its last message."""
+        executor, context = self._live.executor, self._live.context(self._token)
+        if await executor.kind(operation) is not OperationType.SUBSCRIPTION:
+            return await self._sent(name, await executor.run(operation, context))
+        answers = await executor.subscribe(operation, context)
+        if isinstance(answers, Answer):
+            return await self._sent(name, answers)
+        async with aclosing(answers):
+            async for answer in answers:
+                if not await self._sent(name, answer):
+                    return False
+        return True
+
+    async def _sent(self, name: str, answer: Answer) -> bool:
+        if answer.refused:
+            await self._send("error", name, answer.body["errors"])
+        else:
+            await self._send("next", name, answer.body)
+        return not answer.refused
+
+    async def _send(self, kind: str, name: str | None = None, payload: object = None) -> None:
+        message = {"type": kind, "id": name, "payload": payload}
+        text = orjson.dumps({key: value for key, value in message.items() if value is not None}).decode()
+        await self._socket.send({"type": "websocket.send", "text": text})
+
+
+def _token_in(payload: object) -> str | None:
+    """The token in what connection_init brings: as a header, or as a header among `headers`."""
+    if not isinstance(payload, dict):
+        return None
+    fields = cast("dict[str, object]", payload)
+    nested = fields.get("headers")
+    headers = fields | (cast("dict[str, object]", nested) if isinstance(nested, dict) else {})
+    return token_of({key.lower().encode(): value.encode() for key, value in headers.items() if isinstance(value, str)})

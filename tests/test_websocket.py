@@ -1,0 +1,250 @@
+"""The protocol graphql-transport-ws: who gets in, what is refused, and how a connection ends."""
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from websockets.exceptions import InvalidStatus
+
+from tests.live import CHANGES, IMAGES, MULTIPART, SSE, Client, connected, events, following, parts, streaming
+from tests.photos import photo
+from tests.processes import server_of, settings_of, started, users_listening
+from tests.rows import sql, untrained_pk
+from tests.servers import TOKEN, Server, running, settings_for
+from tests.shared import sharing
+
+QUERY = "{ untrained { title } }"
+
+
+@pytest.fixture(scope="module", params=["sqlite"])
+def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Generator[Server]:
+    with sharing(request, tmp_path_factory, auth_cache_seconds=0.0, cors_origins=("https://review.example",)) as server:
+        yield server
+
+
+@pytest.fixture
+def quick(shared: Server) -> Generator[Server]:
+    yield shared
+    shared.token, shared.user_server.answer = TOKEN, None
+    shared.user_server.users[TOKEN] = {"pk": 7}
+
+
+def test_a_token_comes_by_a_header_of_the_handshake(quick: Server) -> None:
+    for headers in ({"Authorization": f"Bearer {TOKEN}"}, {"access_token": TOKEN}):
+        with connected(quick, headers=headers) as client:
+            client.begin()
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"Authorization": f"Bearer {TOKEN}"},
+        {"authorization": f"bearer {TOKEN}"},
+        {"access_token": TOKEN},
+        {"headers": {"Authorization": f"Bearer {TOKEN}"}},
+    ],
+)
+def test_a_token_comes_by_the_payload_of_connection_init(quick: Server, payload: dict[str, Any]) -> None:
+    with connected(quick, headers={}) as client:
+        client.send(type="connection_init", payload=payload)
+        assert client.receive() == {"type": "connection_ack"}
+        client.subscribe(QUERY)
+        assert client.event() == {"title": "untrained"}
+
+
+@pytest.mark.parametrize(
+    "payload", [None, {}, [], "x", {"Authorization": "Bearer nope"}, {"Authorization": 5}, {"headers": []}]
+)
+def test_a_stranger_is_forbidden(quick: Server, payload: object) -> None:
+    with connected(quick, headers={}) as client:
+        client.send(type="connection_init", payload=payload)
+        code, reason = client.closed()
+    assert (code, reason[:10]) == (4403, "Forbidden:")
+
+
+def test_nobody_gets_in_while_the_user_server_is_away(quick: Server) -> None:
+    quick.user_server.answer = httpx.ConnectError("refused")
+    with connected(quick) as client:
+        client.send(type="connection_init")
+        assert client.closed()[0] == 1013
+
+
+def test_queries_and_mutations_are_answered_and_completed(quick: Server) -> None:
+    with connected(quick) as client:
+        client.begin()
+        client.subscribe(QUERY, "a")
+        assert client.event("a") == {"title": "untrained"}
+        assert client.receive() == {"type": "complete", "id": "a"}
+        client.subscribe("mutation { removeImage(input: {pk: 999}) { image { pk } } }", "a")
+        assert client.receive()["payload"]["errors"][0]["extensions"]["code"] == "NOT_FOUND"
+
+
+VIOLATIONS: dict[str, tuple[list[Any], int]] = {
+    "no JSON": (["{"], 4400),
+    "no object": (["5"], 4400),
+    "bytes": ([b"{}"], 4400),
+    "no type": (["{}"], 4400),
+    "an unknown type": ([{"type": "start", "id": "1", "payload": {"query": QUERY}}], 4400),
+    "an operation before the acknowledgement": ([{"type": "subscribe", "id": "1", "payload": {"query": QUERY}}], 4401),
+    "a large initialisation": ([{"type": "connection_init", "payload": {"a": "b" * 20_000}}], 4400),
+    "two initialisations": ([{"type": "connection_init"}, {"type": "connection_init"}], 4429),
+    "no id": ([{"type": "connection_init"}, {"type": "subscribe", "payload": {"query": QUERY}}], 4400),
+    "an empty id": ([{"type": "connection_init"}, {"type": "subscribe", "id": "", "payload": {"query": QUERY}}], 4400),
+    "a long id": (
+        [{"type": "connection_init"}, {"type": "subscribe", "id": "1" * 256, "payload": {"query": QUERY}}],
+        4400,
+    ),
+    "no query": ([{"type": "connection_init"}, {"type": "subscribe", "id": "1", "payload": {}}], 4400),
+    "no payload": ([{"type": "connection_init"}, {"type": "subscribe", "id": "1"}], 4400),
+    "an id twice": (
+        [{"type": "connection_init"}, *[{"type": "subscribe", "id": "1", "payload": {"query": IMAGES}}] * 2],
+        4409,
+    ),
+    "101 subscriptions": (
+        [
+            {"type": "connection_init"},
+            *[{"type": "subscribe", "id": str(number), "payload": {"query": IMAGES}} for number in range(101)],
+        ],
+        4429,
+    ),
+    "more than a message may have": ([{"type": "connection_init"}, {"type": "ping", "payload": "x" * 1_100_000}], 1009),
+}
+
+
+@pytest.mark.parametrize("violation", VIOLATIONS)
+def test_what_the_protocol_does_not_allow_closes_the_connection(quick: Server, violation: str) -> None:
+    messages, expected = VIOLATIONS[violation]
+    with connected(quick) as client:
+        for message in messages:
+            if isinstance(message, dict):
+                client.send(**message)
+            else:
+                client.socket.send(message)
+        assert client.closed()[0] == expected
+
+
+def test_a_client_that_says_nothing_is_sent_away(quick: Server) -> None:
+    with connected(quick) as client:
+        assert client.closed() == (4408, "Connection initialisation timeout")
+
+
+@pytest.mark.parametrize("protocols", [("graphql-ws",), ("soap",)])
+def test_other_protocols_are_refused(quick: Server, protocols: tuple[str, ...]) -> None:
+    with connected(quick, *protocols) as client:
+        assert client.closed()[0] == 4406
+
+
+@pytest.mark.parametrize(
+    ("origin", "welcome"),
+    [
+        ("https://review.example", True),
+        ("https://evil.example", False),
+        ("https://review.example.evil", False),
+        ("null", False),
+        ("", False),
+    ],
+)
+def test_only_pages_of_known_origins_may_connect(quick: Server, origin: str, *, welcome: bool) -> None:
+    if welcome:
+        with connected(quick, headers={"Origin": origin, **quick.headers}) as client:
+            client.begin()
+        return
+    with pytest.raises(InvalidStatus) as refused, connected(quick, headers={"Origin": origin}):
+        pass
+    assert refused.value.response.status_code == 403
+    assert b"FORBIDDEN" in (refused.value.response.body or b"")
+
+
+def test_a_page_of_the_server_itself_may_connect(quick: Server) -> None:
+    with connected(quick, headers={"Origin": quick.url, **quick.headers}) as client:
+        client.begin()
+
+
+def test_an_operation_that_the_client_ends_is_ended_and_its_id_is_free(quick: Server) -> None:
+    with connected(quick) as client:
+        client.begin()
+        client.subscribe(IMAGES)
+        client.send(type="complete", id="1")
+        client.send(type="complete", id="never begun")
+        client.subscribe(QUERY)
+        assert client.event() == {"title": "untrained"}
+
+
+def test_who_follows_is_cut_off_when_the_token_dies(quick: Server) -> None:
+    with following(quick) as client, streaming(quick, SSE) as stream, streaming(quick, MULTIPART) as multipart:
+        del quick.user_server.users[TOKEN]
+        assert client.closed() == (4403, "Forbidden: the token has died")
+        *_, (_, data), end = list(events(stream))
+        assert data["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
+        assert end == ("complete", None)
+        *_, last = list(parts(multipart))
+        assert (last["payload"], last["errors"][0]["extensions"]["code"]) == (None, "UNAUTHENTICATED")
+
+
+def test_more_connections_than_a_worker_takes_are_sent_away(database_url: str, media_root: Path) -> None:
+    with running(settings_for(database_url, media_root, live_connections=1)) as server, following(server) as client:
+        server.save(photo())
+        client.event()
+        with connected(server) as other:
+            assert other.closed()[0] == 1013
+        with streaming(server, SSE) as stream:
+            ((_, data), _) = list(events(stream))
+            assert data["errors"][0]["extensions"]["code"] == "TOO_MANY_SUBSCRIPTIONS"
+        client.socket.close()
+        with connected(server) as other:
+            other.begin()
+
+
+def storm(server: Server, count: int) -> None:
+    """As many changes at one go."""
+    pk = untrained_pk(server)
+    row = f"('IMAGE_REMOVED', {pk}, 1, '2026-11-26 00:00:00')"
+    insert = "INSERT INTO dataset_change (kind, dataset_info_pk, image_info_pk, created_at) VALUES "
+    sql(server, insert + ", ".join([row] * count))
+
+
+def test_who_takes_changes_too_slowly_is_told_and_can_begin_again_where_it_was(
+    database_url: str, media_root: Path
+) -> None:
+    with running(settings_for(database_url, media_root, live_buffer=10)) as server:
+        server.save(photo())
+        with following(server, CHANGES) as client:
+            first = client.event()
+            storm(server, 5000)
+            seen = [first["cursor"]]
+            while (message := client.receive())["type"] == "next":
+                seen.append(message["payload"]["data"]["datasetChanged"]["cursor"])
+            assert message["payload"][0]["extensions"]["code"] == "TOO_SLOW"
+        while len(seen) < 5001:
+            with following(server, CHANGES, after=seen[-1]) as client:
+                while (message := client.receive())["type"] == "next" and len(seen) < 5001:
+                    seen.append(message["payload"]["data"]["datasetChanged"]["cursor"])
+                    if len(seen) == 5001:
+                        break
+        assert len(set(seen)) == 5001
+
+
+@pytest.mark.parametrize("engine", ["mysql"], indirect=True)
+def test_what_one_worker_saves_is_told_by_all_and_all_end_well(database_url: str, media_root: Path) -> None:
+    with users_listening() as users:
+        settings = {**settings_of(database_url, media_root, users), "WORKERS": "2"}
+        with started(media_root.parent, "serve", **settings) as process:
+            server = server_of(process, settings)
+            clients: list[Client] = []
+            opened = [following(server) for _ in range(8)]
+            clients = [each.__enter__() for each in opened]
+            with streaming(server, SSE) as stream:
+                told = events(stream)
+                saved = [server.save(photo())["pk"] for _ in range(6)]
+                for client in clients:
+                    assert [client.event()["image"]["pk"] for _ in saved] == saved
+                assert [next(told)[1]["data"]["imageSaved"]["image"]["pk"] for _ in saved] == saved
+                process.popen.terminate()
+                assert [client.closed()[0] for client in clients] == [1001] * 8
+                assert list(told) == []
+            assert process.popen.wait(20) == 0
+            lines = [line for line in process.log() if line["event"] == "websocket"]
+            assert {line["code"] for line in lines} == {1001}
+            assert TOKEN not in process.output.read_text()
