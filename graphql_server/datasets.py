@@ -11,12 +11,12 @@ from graphql_server.engines import Row
 from graphql_server.errors import Conflict
 from graphql_server.idempotency import Once, recall, remember
 from graphql_server.listings import Condition, Order, Table, containing, equal
-from graphql_server.models import DatasetInfo
+from graphql_server.models import DatasetInfo, columns_of
 from graphql_server.pages import rows_of
 
 TABLE = Table(
     name="dataset_info",
-    columns=("pk", "title", "untrained", "created_at", "sealed_at"),
+    columns=columns_of(DatasetInfo, without="title_key"),
     parent=None,
     indexes={(False, None): "PRIMARY", (False, "title"): "dataset_info_title"},
 )

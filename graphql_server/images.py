@@ -21,29 +21,14 @@ from graphql_server.figures import Uploads
 from graphql_server.idempotency import Once, recall, remember
 from graphql_server.listings import Order, Table
 from graphql_server.media import Media, Readable, Staged
+from graphql_server.models import ImageInfo, columns_of
 from graphql_server.pictures import Decoder, Picture
 
 LONGEST_NAME = 255
 AT_ONCE = 32  # saves; the clock of a transaction runs for those who wait for a connection too
 # GraphQL gives a key as an Int; the user server may have larger ones, and these are not kept.
 LARGEST_USER_PK = 2**31 - 1
-COLUMNS = (
-    "pk",
-    "dataset_info_pk",
-    "original_file_name",
-    "uuid_file_name",
-    "exif_degree",
-    "model_degree",
-    "confidence",
-    "user_fix_degree",
-    "content_type",
-    "width",
-    "height",
-    "byte_size",
-    "sha256",
-    "created_at",
-    "user_pk",
-)
+COLUMNS = columns_of(ImageInfo, without="unique_sha256")
 TABLE = Table(
     name="image_info",
     columns=COLUMNS,
@@ -249,7 +234,7 @@ async def _remove(pk: int, engine: str, transaction: Transaction) -> Row:
     rows = await transaction.fetch(ONE + (" FOR UPDATE" if engine == "mysql" else ""), [pk])
     if not rows:
         raise NotFound(f"There is no image {pk}.")
-    await transaction.fetch("DELETE FROM image_info WHERE pk = ?", [pk])
+    await ImageInfo.filter(id=pk).using_db(transaction.client).delete()
     await tallies.add(transaction, engine, rows[0][1], -1)
     await record(transaction, Kind.IMAGE_REMOVED, rows[0][1], pk)
     return rows[0]

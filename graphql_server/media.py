@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import BinaryIO, Protocol, TypeVar
 from uuid import uuid4
 
+from aiofiles.os import wrap
+
 from graphql_server.addresses import Addresses
 from graphql_server.errors import BadUserInput, FileTooLarge, NotFound, StorageUnavailable
 
@@ -158,7 +160,7 @@ def is_place(dataset_pk: str, file_name: str) -> bool:
 
 async def _finish(threads: Executor, call: Callable[..., T], *args: object) -> T:
     """Run a call in a thread to its end, also when the caller is cancelled: what follows may undo it."""
-    work = asyncio.get_running_loop().run_in_executor(threads, call, *args)
+    work = asyncio.ensure_future(wrap(call)(*args, executor=threads))
     try:
         await asyncio.wait([work])
     except asyncio.CancelledError:

@@ -1,10 +1,12 @@
-"""The tables that change seldom, as models; images are read and written by statements, which cost a fraction.
+"""The tables: the predecessor's two with the columns that were added to them, and the keys of requests.
 
-The tables, their constraints and their indexes are made by `graphql_server.migrations`, because Tortoise leaves
-indexes out where a column has another name than its field.
+Whatever is asked of a table names its columns by `columns_of`. The tables themselves, their constraints and their
+indexes are made by `graphql_server.migrations`, because Tortoise leaves indexes out where a column has another name
+than its field.
 """
 
 from datetime import UTC, datetime
+from typing import Any, cast
 
 from tortoise import fields
 from tortoise.models import Model
@@ -24,6 +26,36 @@ class DatasetInfo(Model):
         table = "dataset_info"
 
 
+class ImageInfo(Model):
+    """A stored file with its degrees; what the predecessor did not record of its rows is NULL.
+
+    `user_pk` is who saved it, by the user server's word. `unique_sha256` is unique within a dataset; it is NULL for a
+    copy that was asked for.
+    """
+
+    id = fields.IntField(primary_key=True, source_field="pk")
+    dataset: fields.ForeignKeyRelation[DatasetInfo] = fields.ForeignKeyField(
+        "datasets.DatasetInfo", related_name="images", source_field="dataset_info_pk"
+    )
+    original_file_name = fields.CharField(max_length=255, null=True)
+    uuid_file_name = fields.CharField(max_length=64)
+    exif_degree = fields.IntField(null=True)
+    model_degree = fields.IntField(null=True)
+    confidence = fields.FloatField(null=True)
+    user_fix_degree = fields.IntField(null=True)
+    content_type = fields.CharField(max_length=32, null=True)
+    width = fields.IntField(null=True)
+    height = fields.IntField(null=True)
+    byte_size = fields.BigIntField(null=True)
+    sha256 = fields.CharField(max_length=64, null=True)
+    created_at = fields.DatetimeField(null=True)
+    user_pk = fields.IntField(null=True)
+    unique_sha256 = fields.CharField(max_length=64, null=True)
+
+    class Meta(Model.Meta):
+        table = "image_info"
+
+
 class IdempotencyKey(Model):
     """The hash of a key that a client sent along, and what its request did: the keys of rows, as a JSON list."""
 
@@ -34,6 +66,13 @@ class IdempotencyKey(Model):
 
     class Meta(Model.Meta):
         table = "idempotency_key"
+
+
+def columns_of(model: type[Model], *, without: str) -> tuple[str, ...]:
+    """The columns of a model's table in the order of its fields, but for one that only the database looks at."""
+    found: dict[str, Any] = cast("Any", model)._meta.fields_map  # noqa: SLF001 - Tortoise's own way to them
+    columns = (field.source_field or name for name, field in found.items())
+    return tuple(column for column in columns if column != without)
 
 
 def moment(value: datetime | str | None) -> datetime | None:

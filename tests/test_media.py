@@ -676,7 +676,7 @@ async def test_a_folder_that_is_closed_finishes_what_it_does_and_leaves_no_threa
 
     before = threads()
     staging = asyncio.create_task(media.check_writable())
-    await asyncio.sleep(0)
+    await asyncio.sleep(0.05)
     assert threads() == before + 1
     media.close()
     await staging
