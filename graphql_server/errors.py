@@ -14,6 +14,7 @@
     │   ├── QueryTooComplex           QUERY_TOO_COMPLEX
     │   ├── CursorExpired             CURSOR_EXPIRED
     │   ├── TooSlow                   TOO_SLOW
+    │   ├── PersistedQueryNotFound    PERSISTED_QUERY_NOT_FOUND
     │   └── BadRequest                BAD_REQUEST and others: not GraphQL over HTTP
     └── Unavailable                   something that the server needs is away; try again
         ├── UserServerUnavailable     USER_SERVER_UNAVAILABLE
@@ -84,6 +85,12 @@ class CursorExpired(Refused):
 
 class TooSlow(Refused):
     code = "TOO_SLOW"
+
+
+class PersistedQueryNotFound(Refused):
+    """The client is to send the document along with its hash."""
+
+    code = "PERSISTED_QUERY_NOT_FOUND"
 
 
 class BadRequest(Refused):

@@ -11,10 +11,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from graphql_server.errors import BadRequest, Unauthenticated, UserServerUnavailable, error_body
+from graphql_server.errors import BadRequest, PersistedQueryNotFound, Unauthenticated, UserServerUnavailable, error_body
 from graphql_server.figures import Operations
 from graphql_server.http import requests, streams
 from graphql_server.http.live import Live
+from graphql_server.http.persisted import PersistedQueries
 from graphql_server.http.requests import Headers
 from graphql_server.http.tokens import token_of
 from graphql_server.schema.context import Context
@@ -50,6 +51,7 @@ class GraphQL:
         self._executor = live.executor
         self._max_bytes = max_bytes
         self._page = page
+        self._persisted = PersistedQueries(live.executor.documents)
         self.operations = Operations()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -102,7 +104,9 @@ class GraphQL:
                 if queries
                 else await requests.from_json(headers, receive, context.user)
             )
-        except (Unauthenticated, UserServerUnavailable) as error:
+            if operation.sha256:
+                operation = await self._persisted.resolve(operation, context)
+        except (Unauthenticated, UserServerUnavailable, PersistedQueryNotFound) as error:
             return refused(error)
         if streamed and await self._executor.kind(operation) is OperationType.SUBSCRIPTION:
             return await self._executor.subscribe(operation, context)
@@ -111,8 +115,10 @@ class GraphQL:
     async def _run_form(self, request: Request, context: Context) -> Answer:
         try:
             operation = await requests.from_form(request, self._max_bytes, context.user)
+            if operation.sha256:
+                operation = await self._persisted.resolve(operation, context)
             return await self._executor.run(operation, context)
-        except (Unauthenticated, UserServerUnavailable) as error:
+        except (Unauthenticated, UserServerUnavailable, PersistedQueryNotFound) as error:
             return refused(error)
         finally:
             await request.close()

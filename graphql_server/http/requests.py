@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.types import Receive, Scope
 
 from graphql_server.errors import BadRequest
+from graphql_server.http import persisted
 from graphql_server.schema.execution import Operation
 
 Headers = Mapping[bytes, bytes]
@@ -44,6 +45,7 @@ def from_query_string(scope: Scope) -> Operation:
             "query": parameters.get("query"),
             "operationName": parameters.get("operationName"),
             "variables": _json(parameters.get("variables") or "{}", "variables"),
+            "extensions": _json(parameters.get("extensions") or "{}", "extensions"),
         }
     )
 
@@ -227,7 +229,8 @@ def operation_of(body: object) -> Operation:
     fields = cast("dict[str, Any]", body)
     query, variables, name = fields.get("query"), fields.get("variables"), fields.get("operationName")
     extensions = fields.get("extensions")
-    if not isinstance(query, str) or not query.strip():
+    sha256 = persisted.sha256_of(cast("dict[str, Any]", extensions)) if isinstance(extensions, dict) else ""
+    if not (query is None and sha256) and (not isinstance(query, str) or not query.strip()):
         raise BadRequest("A GraphQL request needs a 'query', a text.")
     if variables is not None and not isinstance(variables, dict):
         raise BadRequest("'variables' is an object.")
@@ -235,7 +238,7 @@ def operation_of(body: object) -> Operation:
         raise BadRequest("'operationName' is a text.")
     if extensions is not None and not isinstance(extensions, dict):
         raise BadRequest("'extensions' is an object.")
-    return Operation(query, cast("dict[str, Any]", variables or {}), name or None)
+    return Operation(query or "", cast("dict[str, Any]", variables or {}), name or None, sha256)
 
 
 def _json(text: str | bytes, what: str) -> Any:

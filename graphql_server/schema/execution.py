@@ -45,11 +45,12 @@ log = structlog.stdlib.get_logger(__name__)
 
 
 class Operation(NamedTuple):
-    """What a client wants to have run."""
+    """What a client wants to have run; with a `sha256` of the query, that need not be sent itself."""
 
     query: str
     variables: Mapping[str, Any] = MappingProxyType({})
     name: str | None = None
+    sha256: str = ""
 
 
 class Answer(NamedTuple):
