@@ -9,7 +9,7 @@ from pathlib import Path
 
 from graphql_server import logs
 from graphql_server.errors import DatasetServerError, SettingsError
-from graphql_server.settings import setting
+from graphql_server.settings import port_of, setting
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -41,10 +41,10 @@ def _parser() -> argparse.ArgumentParser:
     demo = command("demo", _demo, "serve a demo: SQLite and pictures under var/, its own user server, GraphiQL")
     demo.add_argument("--folder", type=Path, default=Path("var"), help="where the demo keeps its data (var)")
     users = command("demo-users", _demo_users, "serve a user server that knows one token, DEMO_TOKEN")
-    users.add_argument("--port", type=int, default=8001, help="its port (8001)")
+    users.add_argument("--port", default="8001", help="its port (8001)")
     command("migrate", _migrate, "bring the database to the tables of this version; safe to run again")
     media = command("media", _media, "serve the media folder alone, as the predecessor's media server did")
-    media.add_argument("--port", type=int, default=50050, help="its port (50050)")
+    media.add_argument("--port", default="50050", help="its port (50050)")
     media.add_argument("--plain", action="store_true", help="give pictures to whoever knows their names, unsigned")
     schema = command("schema", _schema, "print the schema")
     schema.add_argument("--check", type=Path, metavar="FILE", help="print nothing; fail where FILE differs")
@@ -70,7 +70,8 @@ def _demo(options: argparse.Namespace) -> int:
 def _demo_users(options: argparse.Namespace) -> int:
     from graphql_server import demo
 
-    return demo.run_users(os.environ.get("DEMO_TOKEN", ""), setting("host", os.environ), options.port)
+    token, seconds = os.environ.get("DEMO_TOKEN", ""), setting("shutdown_seconds", os.environ)
+    return demo.run_users(token, setting("host", os.environ), _port(options), seconds)
 
 
 def _migrate(_options: argparse.Namespace) -> int:
@@ -85,7 +86,7 @@ def _migrate(_options: argparse.Namespace) -> int:
 def _media(options: argparse.Namespace) -> int:
     from graphql_server import serving
 
-    return serving.serve_media(os.environ, options.port, plain=options.plain)
+    return serving.serve_media(os.environ, _port(options), plain=options.plain)
 
 
 def _schema(options: argparse.Namespace) -> int:
@@ -117,3 +118,10 @@ def _doctor(options: argparse.Namespace) -> int:
         max_pixels=setting("max_pixels", os.environ),
     )
     return asyncio.run(examination)
+
+
+def _port(options: argparse.Namespace) -> int:
+    try:
+        return port_of(options.port)
+    except ValueError as error:
+        raise SettingsError(f"--port={options.port!r} {error}") from None

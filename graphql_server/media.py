@@ -21,6 +21,9 @@ from graphql_server.addresses import Addresses
 from graphql_server.errors import BadUserInput, FileTooLarge, NotFound, StorageUnavailable
 
 PIECE_BYTES = 1024 * 1024
+# So much of a picture is on its way to a client at once, or somewhat more: who reads slowly costs no more memory.
+SENT_BYTES = 64 * 1024
+MAGIC_BYTES = 16  # by which the kind of a picture is known
 THREADS = 8  # A stalled network folder then holds these and not every thread of the process.
 STAGING = ".staging"
 PLACE = re.compile(r"[0-9]{1,19}/[0-9a-f-]{36}\.(jpg|png|webp)")
@@ -44,7 +47,7 @@ class Staged:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A picture open for reading: its first bytes, its time in Unix seconds, its ETag with quotes."""
+    """A picture open for reading: its first bytes or all, its time in Unix seconds, its ETag with quotes."""
 
     head: bytes
     byte_size: int
@@ -62,7 +65,7 @@ class Opened:
             yield self.head[start:end]
             return
         while start < end:
-            size = min(PIECE_BYTES, end - start)
+            size = min(SENT_BYTES, end - start)
             piece = await _finish(self.threads, os.pread, self.file.fileno(), size, start)
             if not piece:
                 raise StorageUnavailable("The picture has become shorter.")
@@ -143,14 +146,15 @@ class Media:
             raise ValueError("not where a picture can be")
         return self.root / str(dataset_pk) / file_name
 
-    async def open(self, dataset_pk: str, file_name: str, head: int = 16) -> Opened:
-        """Open a picture for reading, without following links, and read its first bytes; the caller closes it.
+    async def open(self, dataset_pk: str, file_name: str, whole: int = MAGIC_BYTES) -> Opened:
+        """Open a picture for reading, without following links; the caller closes it.
 
-        Raises NotFound, for names that no picture can have as well, and StorageUnavailable.
+        One of `whole` bytes at most is read at once, of others the first bytes. Raises NotFound, for names
+        that no picture can have as well, and StorageUnavailable.
         """
         if not is_place(dataset_pk, file_name):
             raise NotFound("There is no such picture.")
-        return await _finish(self._threads, _open, self.root, dataset_pk, file_name, head, self._threads)
+        return await _finish(self._threads, _open, self.root, dataset_pk, file_name, whole, self._threads)
 
 
 def is_place(dataset_pk: str, file_name: str) -> bool:
@@ -257,7 +261,7 @@ def _remove(path: Path) -> None:
         _sync(path.parent)
 
 
-def _open(root: Path, dataset_pk: str, file_name: str, head: int, threads: Executor) -> Opened:
+def _open(root: Path, dataset_pk: str, file_name: str, whole: int, threads: Executor) -> Opened:
     # Not blocking, since a pipe under that name would hold its reader for ever.
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
     with _folder(root) as base:
@@ -272,6 +276,6 @@ def _open(root: Path, dataset_pk: str, file_name: str, head: int, threads: Execu
     if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
         raise NotFound("There is no such picture.")
-    first = os.pread(descriptor, head, 0)
+    first = os.pread(descriptor, whole if status.st_size <= whole else MAGIC_BYTES, 0)
     etag = f'"{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}"'
     return Opened(first, status.st_size, status.st_mtime, etag, os.fdopen(descriptor, "rb"), threads)

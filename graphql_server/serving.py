@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -43,7 +44,7 @@ def serve(environ: Mapping[str, str]) -> int:
         settings.port,
         factory=True,
         workers=settings.workers,
-        timeout_graceful_shutdown=settings.shutdown_seconds,
+        shutdown_seconds=settings.shutdown_seconds,
     )
 
 
@@ -85,7 +86,11 @@ def serve_media(environ: Mapping[str, str], port: int, *, plain: bool) -> int:
     """Serve the media folder alone; `plain` asks for no signatures and so needs no key."""
     keys = () if plain else setting("media_signing_key", environ)
     logs.configure(setting("log_format", environ), setting("log_level", environ))
-    return listen(media_app(setting("media_root", environ), keys), setting("host", environ), port)
+    root: Path = setting("media_root", environ)
+    if not root.is_dir():
+        raise SettingsError(f"MEDIA_ROOT={str(root)!r} is no folder")
+    seconds = setting("shutdown_seconds", environ)
+    return listen(media_app(root, keys), setting("host", environ), port, shutdown_seconds=seconds)
 
 
 async def _try(settings: Settings) -> None:
@@ -95,7 +100,13 @@ async def _try(settings: Settings) -> None:
 
 
 def listen(
-    app: ASGIApp | str, host: str, port: int, *, ready: Callable[[], None] = lambda: None, **options: Any
+    app: ASGIApp | str,
+    host: str,
+    port: int,
+    *,
+    shutdown_seconds: int,
+    ready: Callable[[], None] = lambda: None,
+    **options: Any,
 ) -> int:
     """Run the application on a port; gives the exit status. SettingsError where the port is taken.
 
@@ -105,6 +116,7 @@ def listen(
         app,
         loop="uvloop",
         server_header=False,
+        timeout_graceful_shutdown=shutdown_seconds,
         **OPTIONS,
         **options,
     )
@@ -146,6 +158,8 @@ def _port(host: str, port: int, setting: str = "PORT or HOST") -> socket.socket:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, protocol, _, address = found[0]
         return _bound(socket.socket(family, kind, protocol), address)
+    except UnicodeError:
+        raise SettingsError(f"Cannot listen on {host}:{port}: this is no host name; choose another {setting}") from None
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise SettingsError(f"Cannot listen on {host}:{port}: {reason}; choose another {setting}") from None

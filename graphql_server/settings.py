@@ -28,6 +28,9 @@ def _integer(least: int, most: int) -> Callable[[str], int]:
     return parse
 
 
+port_of = _integer(1, LAST_PORT)
+
+
 def _seconds(least: float, most: float) -> Callable[[str], float]:
     def parse(text: str) -> float:
         try:
@@ -168,7 +171,7 @@ class Settings:
     live_subscriptions: int = _setting("operations at once on one WebSocket", _integer(1, 1000), 100)
     live_buffer: int = _setting("changes that may wait for a subscriber", _integer(1, 100_000), 1000)
     host: str = _setting("the address to listen on", str, "127.0.0.1")
-    port: int = _setting("the port to listen on", _integer(1, LAST_PORT), 8000)
+    port: int = _setting("the port to listen on", port_of, 8000)
     workers: int = _setting("processes that answer; more than 1 needs MySQL", _integer(1, 256), 1)
     shutdown_seconds: int = _setting("how long requests in flight may take after SIGTERM", _integer(1, 3600), 30)
     graphiql: bool = _setting("on: browsers get GraphiQL at /graphql", _switch, default=False)

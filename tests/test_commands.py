@@ -321,6 +321,22 @@ def test_the_demo_starts_on_an_empty_folder_and_keeps_its_data_at_the_second_sta
     assert tokens[0] != tokens[1]
 
 
+@pytest.mark.parametrize("name", ["media", "demo-users"])
+@pytest.mark.parametrize("port", ["0", "65536", "99999", "http"])
+def test_a_port_that_is_none_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], environ: dict[str, str], name: str, port: str
+) -> None:
+    result = run(monkeypatch, capsys, name, "--port", port, **environ, DEMO_TOKEN=TOKEN)
+    assert_one_line(result, "--port", port, "65535")
+
+
+def test_media_of_a_folder_that_is_not_there_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], environ: dict[str, str]
+) -> None:
+    result = run(monkeypatch, capsys, "media", "--plain", **{**environ, "MEDIA_ROOT": "/no/such/folder"})
+    assert_one_line(result, "MEDIA_ROOT", "/no/such/folder")
+
+
 def test_a_second_demo_in_one_folder_is_one_line_that_says_what_to_do(
     demo: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,15 +11,24 @@ from pathlib import Path
 
 import orjson
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from graphql_server import migrations
+from graphql_server.app import media_app
+from graphql_server.http import protocol
 from tests.nginx import fronting
 from tests.processes import Process, server_of, settings_of, started, users_listening
-from tests.servers import KEY, TOKEN, Server
+from tests.servers import KEY, TOKEN, Server, listening
 
 IDLE = 1000
 SLOW = 25  # seconds: more than nginx and the server wait for headers (10) and the next piece of a body (20)
 ANSWER = b'{"data":{"untrained":{"title":"untrained"}}'
+PICTURE = "1/00000000-0000-4000-8000-000000000000.jpg"
+DEAF = 60
+MEGABYTE = 1024 * 1024
 HEAD = b"POST /graphql HTTP/1.1\r\nhost: here\r\ncontent-type: application/json\r\n"
 
 
@@ -218,3 +227,63 @@ def seconds_for(server: Server) -> float:
     began = time.monotonic()
     assert server.data("{ untrained { title } }") == {"untrained": {"title": "untrained"}}
     return time.monotonic() - began
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    """A folder of media that holds one picture of 17 MB."""
+    root = tmp_path / "media"
+    (root / PICTURE).parent.mkdir(parents=True)
+    (root / PICTURE).write_bytes(b"\xff\xd8\xff" + bytes(17 * MEGABYTE))
+    return root
+
+
+def asking(port: int, takes: int = 4096) -> socket.socket:
+    """A client that has asked for the picture, and whose kernel takes no more of it than that."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, takes)
+    connection.settimeout(5)
+    connection.connect(("127.0.0.1", port))
+    connection.sendall(f"GET /{PICTURE} HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n".encode())
+    return connection
+
+
+def memory(process: Process) -> int:
+    """The bytes of memory that a process holds."""
+    pages = Path(f"/proc/{process.popen.pid}/statm").read_text().split()[1]
+    return int(pages) * resource.getpagesize()
+
+
+def test_clients_that_do_not_read_a_picture_cost_little_memory_and_do_not_hold_the_end_up(
+    picture: Path, tmp_path: Path
+) -> None:
+    settings = {"MEDIA_ROOT": str(picture), "SHUTDOWN_SECONDS": "1"}
+    with started(tmp_path, "media", "--plain", **settings) as process, contextlib.ExitStack() as stack:
+        before = memory(process)
+        for _ in range(DEAF):
+            connection = stack.enter_context(asking(process.port))
+            assert connection.recv(16, socket.MSG_PEEK)
+        time.sleep(0.5)
+        assert memory(process) - before < DEAF * MEGABYTE / 2
+        assert process.terminate() == 0
+
+
+async def whole(_request: Request) -> Response:
+    """An answer that is sent by one call, as GraphQL's are."""
+    return Response(bytes(17 * MEGABYTE))
+
+
+@pytest.mark.parametrize("kind", ["picture", "answer"])
+def test_who_reads_nothing_is_cut_off_and_who_reads_slowly_is_not(
+    picture: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(protocol, "STALL_SECONDS", 0.7)
+    app = media_app(picture, ()) if kind == "picture" else Starlette(routes=[Route("/{path:path}", whole)])
+    with listening(app) as url:
+        port = int(url.rpartition(":")[2])
+        with asking(port) as deaf, asking(port, 256 * 1024) as slow:
+            for _ in range(20):
+                time.sleep(0.1)
+                assert slow.recv(256 * 1024)
+            assert len(until_closed(deaf)) < 4 * MEGABYTE
+            assert len(until_closed(slow)) > 8 * MEGABYTE

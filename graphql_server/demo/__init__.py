@@ -25,7 +25,7 @@ from graphql_server.app import create_app, opened
 from graphql_server.demo.drawings import Drawing, drawings
 from graphql_server.errors import SettingsError
 from graphql_server.images import Album, Fix
-from graphql_server.serving import listen
+from graphql_server.serving import calm_collector, listen
 from graphql_server.settings import Settings
 
 NAMED = 3  # so many of the drawings go into a named dataset, the others into the untrained one
@@ -56,6 +56,7 @@ def _serve(settings: Settings, folder: Path) -> int:
     token = secrets.token_urlsafe(24)
     transport = httpx.ASGITransport(users(token))
     asyncio.run(_prepare(settings))
+    calm_collector()
     host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host  # noqa: S104 - only compared
     address = f"http://{host}:{settings.port}"
     welcome = WELCOME.format(address=address, token=token, folder=folder)
@@ -64,7 +65,7 @@ def _serve(settings: Settings, folder: Path) -> int:
         settings.host,
         settings.port,
         ready=lambda: print(welcome, flush=True),  # noqa: T201 - it is written for whoever started the demo
-        timeout_graceful_shutdown=settings.shutdown_seconds,
+        shutdown_seconds=settings.shutdown_seconds,
     )
 
 
@@ -143,12 +144,12 @@ class _Bytes:
         return self._file.read(size)
 
 
-def run_users(token: str, host: str, port: int) -> int:
+def run_users(token: str, host: str, port: int, shutdown_seconds: int) -> int:
     """Serve the demo's user server alone, for a server in another container."""
     if not token:
         raise SettingsError("DEMO_TOKEN is not set: the one token that this user server knows")
     logs.configure("json", "info")
-    return listen(users(token), host, port)
+    return listen(users(token), host, port, shutdown_seconds=shutdown_seconds)
 
 
 def users(token: str) -> Starlette:

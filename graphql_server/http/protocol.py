@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
+import socket
 from typing import Any
 
 import orjson
+from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
@@ -15,19 +17,21 @@ HEADERS = 100
 HEAD_SECONDS = 10.0
 # How long somebody may take nothing of what is sent.
 STALL_SECONDS = 30.0
+UNSENT_BYTES = 128 * 1024
 MESSAGE_BYTES = 1024 * 1024
 
 
 class _Unstalled(asyncio.Protocol):
     """Cuts a connection off whose client has stopped reading; uvicorn would keep it, and what is not sent, for ever."""
 
+    config: Config
     loop: asyncio.AbstractEventLoop
     transport: asyncio.Transport
     _stalled: asyncio.TimerHandle | None = None
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._stalled = self.loop.call_later(STALL_SECONDS, self.transport.abort)
+        self._watch()
 
     def resume_writing(self) -> None:
         self._flowing()
@@ -36,6 +40,22 @@ class _Unstalled(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._flowing()
         super().connection_lost(exc)
+
+    def _end_in_time(self) -> None:
+        # uvicorn cancels what runs by then, but waits for what is still to be sent.
+        if seconds := self.config.timeout_graceful_shutdown:
+            self.loop.call_later(seconds, self.transport.abort)
+
+    def _watch(self) -> None:
+        waiting = self.transport.get_write_buffer_size()
+        self._stalled = self.loop.call_later(STALL_SECONDS, self._look, waiting)
+
+    def _look(self, before: int) -> None:
+        # Writing is paused until nearly all is gone, which on a slow line takes longer for a large answer.
+        if self.transport.get_write_buffer_size() < before:
+            self._watch()
+        else:
+            self.transport.abort()
 
     def _flowing(self) -> None:
         if self._stalled:
@@ -52,6 +72,7 @@ class WebSocket(_Unstalled, WebSocketsSansIOProtocol):
         self.logger = logging.getLogger("uvicorn.websocket")
 
     def shutdown(self) -> None:
+        self._end_in_time()
         if self.handshake_complete and not self.close_sent and "stopping" in self.app_state:
             self.app_state["stopping"].set()
         else:
@@ -68,6 +89,8 @@ class Protocol(_Unstalled, HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - as uvicorn has it
         super().connection_made(transport)
+        # What the kernel alone would take are megabytes, and who reads slowly would seem to take nothing for minutes.
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -109,6 +132,7 @@ class Protocol(_Unstalled, HttpToolsProtocol):
         super().handle_websocket_upgrade()
 
     def shutdown(self) -> None:
+        self._end_in_time()
         super().shutdown()
         if "stopping" in self.app_state:
             self.app_state["stopping"].set()
