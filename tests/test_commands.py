@@ -205,7 +205,7 @@ def test_help_lists_every_command_and_each_tells_of_itself(
         assert (status, f"graphql-server {name}" in told) == (0, True)
 
 
-@pytest.mark.parametrize("arguments", [[], ["nothing"], ["serve", "--nothing"], ["media", "--port", "x"]])
+@pytest.mark.parametrize("arguments", [[], ["nothing"], ["serve", "--nothing"], ["doctor", "--grace", "x"]])
 def test_a_command_that_does_not_exist_is_status_2_and_how_to_use_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
 ) -> None:
