@@ -17,7 +17,9 @@ from tortoise.backends.sqlite.client import SqliteClient
 from tortoise.context import TortoiseContext
 
 from graphql_server.database_url import connection_of
-from graphql_server.engines import Engine, MySQL, Row, Session, Sqlite, roll_back
+from graphql_server.engines import Engine, Row, Session, roll_back
+from graphql_server.engines.mysql import MySQL
+from graphql_server.engines.sqlite import Sqlite
 from graphql_server.errors import DatabaseUnavailable, SettingsError
 from graphql_server.figures import Statements
 from graphql_server.models import DatasetInfo

@@ -20,7 +20,8 @@ from uuid import uuid4
 import pytest
 
 from graphql_server.cli import main
-from graphql_server.engines import MySQLSession, SqliteSession
+from graphql_server.engines.mysql import MySQLSession
+from graphql_server.engines.sqlite import SqliteSession
 from tests import mysql
 from tests.photos import photo
 from tests.rows import COUNTING

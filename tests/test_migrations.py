@@ -12,7 +12,8 @@ import pytest
 
 from graphql_server import migrations
 from graphql_server.database import Database
-from graphql_server.engines import MySQLSession, SqliteSession
+from graphql_server.engines.mysql import MySQLSession
+from graphql_server.engines.sqlite import SqliteSession
 from graphql_server.errors import SettingsError
 from tests import mysql, predecessor
 from tests.holdings import ask, files_in

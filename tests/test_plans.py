@@ -16,7 +16,8 @@ import pytest
 from asyncmy.connection import Connection
 
 from graphql_server.database import Database
-from graphql_server.engines import MySQL, Session
+from graphql_server.engines import Session
+from graphql_server.engines.mysql import MySQL
 from tests.photos import photo
 from tests.rows import Reader, put_datasets, put_images, serving, sql, untrained_pk
 from tests.together import CREATE, REMOVE

@@ -1,0 +1,85 @@
+"""What SQLite and MySQL do differently: how statements are sent, transactions kept, failures read.
+
+Transactions are begun, committed and rolled back here and not by Tortoise's `in_transaction`, because that
+one keeps the connection for ever when BEGIN fails or is cancelled: on MySQL a slot of the pool is lost each
+time, and on SQLite the only connection.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
+from typing import Any, Literal, Protocol, TypeVar
+
+from tortoise.backends.base.client import BaseDBAsyncClient
+from tortoise.exceptions import OperationalError
+
+from graphql_server.figures import Slots
+
+T = TypeVar("T")
+Row = tuple[Any, ...]
+Failure = Literal["transient", "away", "bug"]
+
+
+class Engine(Protocol):
+    """One kind of database."""
+
+    @property
+    def name(self) -> Literal["sqlite", "mysql"]: ...
+
+    @property
+    def slots(self) -> Slots:
+        """The connections that are in use, and who waits for one."""
+        ...
+
+    @property
+    def connections(self) -> int:
+        """How many connections there are, used or not."""
+        ...
+
+    async def fetch(self, sql: str, args: Sequence[Any]) -> Sequence[Row]:
+        """Run one statement, its arguments marked by `?`, and give its rows."""
+        ...
+
+    def session(self) -> "AbstractAsyncContextManager[Session]":
+        """One connection that nobody else uses until the block ends."""
+        ...
+
+    def failure(self, error: BaseException) -> Failure:
+        """Tell whether to try again, to say that the database is away, or to mend the code."""
+        ...
+
+
+class Session(Protocol):
+    """A connection of one's own, for a transaction or a lock; `client` is what Tortoise's models use."""
+
+    @property
+    def client(self) -> BaseDBAsyncClient: ...
+
+    async def fetch(self, sql: str, args: Sequence[Any] = ()) -> Sequence[Row]: ...
+    async def insert(self, sql: str, args: Sequence[Any]) -> int: ...
+    async def begin(self) -> None: ...
+    async def commit(self) -> None: ...
+    async def rollback(self) -> None: ...
+
+
+def cause_of(error: BaseException) -> BaseException:
+    """The driver's own error: Tortoise hands it over as the argument of its own."""
+    inner = error.args[0] if isinstance(error, OperationalError) and error.args else error
+    return inner if isinstance(inner, BaseException) else error
+
+
+async def roll_back(session: Session) -> None:
+    """Roll back to the end, even when the task is cancelled meanwhile; a lost connection has rolled back."""
+    with suppress(Exception):
+        await to_the_end(session.rollback())
+
+
+async def to_the_end(call: Coroutine[Any, Any, T]) -> T:
+    """Await a call to its end; where the task is cancelled meanwhile, that is raised after it."""
+    task = asyncio.ensure_future(call)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        task.result()
+        raise

@@ -1,0 +1,138 @@
+"""MySQL and MariaDB, by the pool of connections that Tortoise keeps."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Literal, cast
+
+from asyncmy import errors
+from asyncmy.connection import Connection
+from tortoise.backends.mysql.client import MySQLClient, TransactionWrapper
+from tortoise.exceptions import DBConnectionError
+
+from graphql_server.engines import Failure, Row, cause_of
+from graphql_server.figures import Slots
+
+# Statements that a connection keeps prepared: MySQL need not read them again, and their rows come in binary, which
+# takes a third of the time to read.
+PREPARED = 32
+# A deadlock, a lock that was waited for too long, and the two ways in which Group Replication says "again".
+TRANSIENT = {1213, 1205, 1180, 3101}
+AWAY_CLASSES = (errors.OperationalError, errors.InterfaceError, OSError, TimeoutError, DBConnectionError)
+# The server is read-only, and a Galera node that has lost the others.
+AWAY_CODES = {1290, 1792, 1836, 1047}
+
+
+async def _execute(connection: Connection, sql: str, args: Sequence[Any]) -> Sequence[Row]:
+    async with connection.cursor() as cursor:
+        await cast("Any", cursor).execute(sql.replace("?", "%s"), args)
+        return cast("Sequence[Row]", await cursor.fetchall())
+
+
+class MySQLSession:
+    def __init__(self, parent: MySQLClient, connection: Connection, seconds: float) -> None:
+        self.connection = connection
+        self._seconds = seconds
+        wrapper = TransactionWrapper(parent)
+        wrapper._connection = connection  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - the class leaves it empty until its own context manager runs
+        self.client = wrapper
+
+    async def fetch(self, sql: str, args: Sequence[Any] = ()) -> Sequence[Row]:
+        return await _execute(self.connection, sql, args)
+
+    async def insert(self, sql: str, args: Sequence[Any]) -> int:
+        return await cast("Any", self.client).execute_insert(sql.replace("?", "%s"), list(args))
+
+    async def begin(self) -> None:
+        await self.connection.begin()
+
+    async def commit(self) -> None:
+        await self.connection.commit()
+
+    async def rollback(self) -> None:
+        try:
+            async with asyncio.timeout(self._seconds):
+                await self.connection.rollback()
+        except BaseException:
+            self.connection.close()  # which the server takes for a rollback as well
+            raise
+
+
+class MySQL:
+    """MySQL 8 and 9, and MariaDB from 10.6; a rollback is waited for no longer than `seconds`."""
+
+    name: Literal["mysql"] = "mysql"
+
+    def __init__(self, client: MySQLClient, seconds: float) -> None:
+        self.client = client
+        self.slots = Slots()
+        self.seconds = seconds
+        self._read_timeout: float | None = client.extra.get("read_timeout")
+        self._opening = asyncio.Lock()
+
+    async def fetch(self, sql: str, args: Sequence[Any]) -> Sequence[Row]:
+        connection: Any = await self._acquire()
+        try:
+            # Prepared only here, for that breaks the driver's cursors of dictionaries, which Tortoise uses in
+            # transactions. Whoever calls waits for this only so long; a second limit would cost as much as a read.
+            connection._stmt_cache_size, connection._read_timeout = PREPARED, None  # noqa: SLF001
+            return await _execute(connection, sql, args)
+        except BaseException as error:
+            self._drop(connection, error)
+            raise
+        finally:
+            connection._stmt_cache_size, connection._read_timeout = 0, self._read_timeout  # noqa: SLF001
+            self._release(connection)
+
+    @asynccontextmanager
+    async def session(self) -> AsyncGenerator[MySQLSession]:
+        connection = await self._acquire()
+        try:
+            yield MySQLSession(self.client, connection, self.seconds)
+        except BaseException as error:
+            self._drop(connection, error)
+            raise
+        finally:
+            self._release(connection)
+
+    async def _acquire(self) -> Connection:
+        self.slots.waiting += 1
+        try:
+            connection = await (self.client._pool or await self._pool()).acquire()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - as below
+        except RuntimeError as error:
+            # What the driver raises where the server hangs up at once, having too many connections for instance.
+            raise DBConnectionError(str(error)) from error
+        finally:
+            self.slots.waiting -= 1
+        self.slots.used += 1
+        return connection
+
+    def _drop(self, connection: Connection, error: BaseException) -> None:
+        # The answer to a cancelled statement is still on the wire; nobody else may read it.
+        if not isinstance(error, Exception) or self.failure(error) == "away":
+            connection.close()
+
+    def _release(self, connection: Connection) -> None:
+        self.slots.used -= 1
+        cast("Any", self.client._pool).release(connection)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - as below
+
+    async def _pool(self) -> Any:
+        pool = self.client._pool  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - Tortoise waits for it without a limit
+        if pool is None:
+            async with self._opening:
+                if self.client._pool is None:  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+                    await self.client.create_connection(with_db=True)
+            pool = self.client._pool  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        return pool
+
+    @property
+    def connections(self) -> int:
+        pool: Any = self.client._pool  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - Tortoise does not tell
+        return pool.size if pool else 0
+
+    def failure(self, error: BaseException) -> Failure:
+        cause = cause_of(error)
+        code = cause.args[0] if cause.args else None
+        if code in TRANSIENT:
+            return "transient"
+        return "away" if isinstance(cause, AWAY_CLASSES) or code in AWAY_CODES else "bug"
