@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
 from copy import copy
+from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
@@ -98,15 +99,15 @@ class Database:
         assert isinstance(client, SqliteClient)
         return cls(context, Sqlite(client), seconds)
 
-    async def connect(self) -> None:
-        """Make the first connection; SettingsError tells why there is none."""
+    async def connect(self, *, create: bool = False) -> None:
+        """Make the first connection, to a new file of SQLite only if told to; SettingsError tells why there is none."""
         try:
             if isinstance(self.engine, Sqlite):
-                # Tortoise's driver would leave a thread behind that complains on stderr.
-                with closing(sqlite3.connect(self.engine.client.filename)) as connection:
-                    connection.execute("PRAGMA schema_version")
+                _try(self.engine.client.filename, create=create)
             async with self.engine.session():
                 pass
+        except SettingsError:
+            raise
         except Exception as error:
             if self.engine.failure(error) == "bug" and not isinstance(error, sqlite3.Error):
                 raise
@@ -190,3 +191,11 @@ class Database:
         self.figures.unavailable += 1
         log.warning("database unavailable", error=type(error).__name__, reason=str(error))
         return DatabaseUnavailable("The database does not answer; try again.")
+
+
+def _try(file: str, *, create: bool) -> None:
+    if not create and not Path(file).exists():
+        raise SettingsError(f"DATABASE_URL: there is no file {file!r}; graphql-server migrate makes a new database")
+    # Tortoise's driver would leave a thread behind that complains on stderr.
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA schema_version")

@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from graphql_server.errors import SettingsError
+from graphql_server.settings import ENCODE
 
 # A lock is waited for this part of the time, so that a wait that was in vain is followed by another attempt.
 LOCK_WAIT = 0.4
@@ -25,7 +26,9 @@ def connection_of(url: str, pool: int, seconds: float) -> tuple[str, dict[str, A
         }
         return "sqlite", {"engine": "tortoise.backends.sqlite", "credentials": credentials}
     if not parts.hostname or not parts.path.strip("/"):
-        raise SettingsError("DATABASE_URL needs a host and a database: mysql://user:password@host:3306/database")
+        raise SettingsError(
+            "DATABASE_URL needs a host and a database: mysql://user:password@host:3306/database" + ENCODE
+        )
     credentials = {
         "host": parts.hostname,
         "port": parts.port or 3306,

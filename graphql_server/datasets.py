@@ -1,6 +1,7 @@
 """Datasets: the untrained one is locked to save into it, and sealed to name it."""
 
 from datetime import UTC, datetime
+from typing import NoReturn
 
 from tortoise.exceptions import IntegrityError
 
@@ -8,7 +9,7 @@ from graphql_server import titles
 from graphql_server.changes import Kind, record
 from graphql_server.database import Again, Database, Transaction
 from graphql_server.engines import Row
-from graphql_server.errors import Conflict
+from graphql_server.errors import Conflict, DatabaseUnavailable
 from graphql_server.idempotency import Once, recall, remember
 from graphql_server.listings import Condition, Order, Table, containing, equal
 from graphql_server.models import DatasetInfo, columns_of
@@ -20,6 +21,7 @@ TABLE = Table(
     parent=None,
     indexes={(False, None): "PRIMARY", (False, "title"): "dataset_info_title"},
 )
+NONE_OPEN = "No dataset is untrained; the operator opens one by graphql-server doctor --repair."
 CREATED = Order("CREATED_AT")
 TITLE = Order("TITLE", "title")
 
@@ -39,9 +41,11 @@ def conditions(
 
 
 async def untrained(database: Database, columns: tuple[str, ...] = TABLE.columns) -> Row:
-    """The open dataset's row."""
-    (row,) = await database.fetch(f"SELECT {', '.join(columns)} FROM {TABLE.name} WHERE untrained = 1")
-    return row
+    """The open dataset's row; DatabaseUnavailable where there is none."""
+    rows = await database.fetch(f"SELECT {', '.join(columns)} FROM {TABLE.name} WHERE untrained = 1")
+    if not rows:
+        raise DatabaseUnavailable(NONE_OPEN)
+    return rows[0]
 
 
 async def lock_untrained(database: Database, transaction: Transaction) -> int:
@@ -49,8 +53,16 @@ async def lock_untrained(database: Database, transaction: Transaction) -> int:
     share = " LOCK IN SHARE MODE" if database.engine.name == "mysql" else ""
     rows = await transaction.fetch(f"SELECT pk FROM {TABLE.name} WHERE untrained = 1{share}")
     if not rows:
-        raise Again  # it was sealed while the lock was waited for
+        await _missed(transaction)
     return rows[0][0]
+
+
+async def _missed(transaction: Transaction) -> NoReturn:
+    """Tell a dataset that was sealed while its lock was waited for from one that is not there at all."""
+    # Without a lock the database is seen as it was at one moment, and a seal is whole at each.
+    if await transaction.fetch(f"SELECT pk FROM {TABLE.name} WHERE untrained = 1"):
+        raise Again
+    raise DatabaseUnavailable(NONE_OPEN)
 
 
 async def seal(
@@ -76,7 +88,7 @@ async def _seal(transaction: Transaction, title: str, once: Once | None) -> list
     open_ones = DatasetInfo.filter(untrained=True).using_db(transaction.client)
     dataset = await open_ones.select_for_update().first()
     if dataset is None:
-        raise Again
+        await _missed(transaction)
     if done := await recall(transaction, once):
         return done
     changed = await open_ones.filter(id=dataset.id).update(

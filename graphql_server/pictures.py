@@ -181,12 +181,11 @@ def _read(path: Path, max_pixels: int, read: Callable[[BinaryIO], T]) -> T:
 
 def _inspect(file: BinaryIO, max_pixels: int, most: int) -> Picture | None:
     """Decode a picture of no more pixels than `most`."""
-    kind = _kind(file)
-    image = _begin(file, kind)
+    image = _begin(file, kind := _kind(file))
     if _pixels(image, max_pixels) > most:
         return None
     width, height = image.size
-    _decode(file, kind, image)
+    image = _decode(file, kind, image)  # EXIF may stand behind the pixels of a PNG
     return Picture(kind.content_type, kind.extension, width, height, _turn(image.info.get("exif")))
 
 
@@ -210,7 +209,7 @@ def _pixels(image: ImageFile, max_pixels: int) -> int:
     return width * height
 
 
-def _decode(file: BinaryIO, kind: Kind, image: ImageFile) -> None:
+def _decode(file: BinaryIO, kind: Kind, image: ImageFile) -> ImageFile:
     if isinstance(image, JpegImageFile):
         file.seek(0)
         most = max(1, min(MOST_SCANS, MOST_PASSES // (image.width * image.height)))
@@ -223,6 +222,7 @@ def _decode(file: BinaryIO, kind: Kind, image: ImageFile) -> None:
         image.verify()
         image = _begin(file, kind)
     image.load()
+    return image
 
 
 def _scans(data: bytes) -> int:

@@ -20,7 +20,7 @@ from graphql_server import logs
 from graphql_server.app import create_app, media_app, opened
 from graphql_server.errors import SettingsError
 from graphql_server.http.protocol import OPTIONS
-from graphql_server.settings import Settings, setting
+from graphql_server.settings import Settings, setting, web_address
 
 if TYPE_CHECKING:
     from graphql_server.traces import Tracing
@@ -65,6 +65,10 @@ def traced(environ: Mapping[str, str]) -> "type[Tracing] | None":
         return None
     if environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf") != "http/protobuf":
         raise SettingsError("OTEL_EXPORTER_OTLP_PROTOCOL: only http/protobuf is spoken")
+    try:
+        web_address(environ[endpoint])
+    except ValueError as error:
+        raise SettingsError(f"{endpoint} {error}") from None
     try:
         from graphql_server.traces import Tracing  # noqa: PLC0415 - it takes OpenTelemetry, which need not be installed
     except ImportError:

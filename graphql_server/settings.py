@@ -14,6 +14,7 @@ from graphql_server.errors import SettingsError
 ORIGIN = re.compile(r"https?://[^/?#\s]+")  # as browsers write it: a longer one would never be met
 OUR_PATHS = ("/graphql", "/graphiql", "/healthz", "/readyz")
 LAST_PORT = 65535
+ENCODE = "; in a user's name and a password / ? # @ : and % are written as %2F %3F %23 %40 %3A and %25"
 KEY_LENGTH = 32  # characters; shorter signing keys can be guessed
 # Secrets that stand in public repositories, the predecessor's included, protect nothing.
 KNOWN_SECRETS = ("changeme", "secret", "admin@naver.com", "1234", "password", "0123456789abcdef")
@@ -63,19 +64,29 @@ def _address(*schemes: str) -> Callable[[str], str]:
         if scheme not in schemes or not rest:
             raise ValueError("must start with " + " or ".join(f"{s}://" for s in schemes))
         try:
+            host = urlsplit(text).hostname or ""
             _ = urlsplit(text).port
         except ValueError:
-            raise ValueError("has a port that is no number up to 65535") from None
+            raise ValueError(f"has a port that is no number up to {LAST_PORT}{ENCODE}") from None
+        try:
+            host.encode("idna")
+        except UnicodeError:
+            raise ValueError(f"has a host name that can be none{ENCODE}") from None
         return text
 
     return parse
 
 
+web_address = _address("http", "https")
+
+
 def _media_url(text: str) -> str:
     url = text.rstrip("/")
-    if not url.startswith(("/", "http://", "https://")) or url.startswith(OUR_PATHS):
+    if not url.startswith(("/", "http://", "https://")) or f"/{url.split('/')[1]}" in OUR_PATHS:
         raise ValueError("must be a path (/media) or an address (https://media.example)")
-    return url
+    if "?" in url or "#" in url:
+        raise ValueError("must have no ? and no #, since the pictures' names are put behind it")
+    return url if url.startswith("/") else web_address(url)
 
 
 def _signing_keys(text: str) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from graphql import build_schema
 
 from graphql_server import cli, migrations
 from graphql_server.media import Media
-from graphql_server.settings import Settings
+from graphql_server.settings import Settings, setting
 from tests import mysql
 from tests.holdings import assert_whole, files_in
 from tests.photos import photo
@@ -31,15 +31,22 @@ from tests.servers import KEY, SAVE_FIX, TOKEN, Server, settings_for
 FIELDS = [field.name for field in dataclasses.fields(Settings)]
 NO_NUMBER = ["-1", "many", "1e9999", "²", "20MB"]  # what no setting that is a number takes
 WRONG = {
-    "database_url": ["postgres://app@db/app", "mysql://", "mysql://host:99999/app", "mysql://host", "app.db"],
-    "user_server_url": ["ftp://users", "users", "http://", "http://me:pw@users.test"],
+    "database_url": [
+        "postgres://app@db/app",
+        "mysql://",
+        "mysql://host:99999/app",
+        "mysql://host",
+        "app.db",
+        "mysql://u:p@a..b/db",
+    ],
+    "user_server_url": ["ftp://users", "users", "http://", "http://me:pw@users.test", "http://a..b/"],
     "media_root": ["/no/such/folder", __file__],
-    "media_url": ["media", "ftp://media"],
+    "media_url": ["media", "ftp://media", "/media?a", "/media#a", "https://a..b", "/graphql", "/graphql/media"],
     "media_signing_key": ["short", "a" * 64, f"{KEY},short", f"{KEY}changeme", " , "],
-    "host": ["no host", "256.1.1.1"],
+    "host": ["no host", "256.1.1.1", "a..b"],
     "port": ["0", "65536", "http"],
     "workers": ["0", "2"],
-    "metrics": ["on", "9100", ":9100", "127.0.0.1:0", "127.0.0.1:65536", "256.1.1.1:9100"],
+    "metrics": ["on", "9100", ":9100", "127.0.0.1:0", "127.0.0.1:65536", "256.1.1.1:9100", "a..b:9101"],
     "graphiql": ["yes"],
     "introspection": ["1"],
     "cors_origins": ["review.example", "https://review.example/path"],
@@ -131,6 +138,8 @@ def test_a_secret_that_is_wrong_is_not_repeated(
         "mysql://app:apppw@{place}/app?ssl=true",
         "mysql://app:apppw@{place}/app?ssl_ca=/no/such/file",
         "mysql://app:apppw@{place}/app?read_timeout=3",
+        "mysql://app:wrong-password?@{place}/app",
+        "mysql://app:wrong-password/1@{place}/app",
         "sqlite:///no/such/folder/test.db",
         f"sqlite://{__file__}",
     ],
@@ -155,8 +164,44 @@ def test_a_database_that_cannot_be_reached_is_one_line_without_the_password(
 def test_a_database_that_is_not_migrated_is_one_line_that_says_what_to_do(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], environ: dict[str, str], tmp_path: Path
 ) -> None:
+    (tmp_path / "fresh.db").touch()
     fresh = {**environ, "DATABASE_URL": f"sqlite://{tmp_path / 'fresh.db'}"}
     assert_one_line(run(monkeypatch, capsys, "serve", **fresh), "graphql-server migrate")
+
+
+@pytest.mark.parametrize("name", ["serve", "doctor"])
+def test_a_path_of_sqlite_that_is_mistyped_is_one_line_and_makes_no_file(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    environ: dict[str, str],
+    tmp_path: Path,
+    name: str,
+) -> None:
+    file = tmp_path / "mistyped.db"
+    result = run(monkeypatch, capsys, name, **{**environ, "DATABASE_URL": f"sqlite://{file}"})
+    assert_one_line(result, "DATABASE_URL", str(file), "graphql-server migrate")
+    assert not file.exists()
+
+
+def test_a_password_that_is_not_encoded_is_told_how_to_be(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], environ: dict[str, str]
+) -> None:
+    for password in ("a?b", "a/b", "a#b"):
+        result = run(monkeypatch, capsys, "serve", **{**environ, "DATABASE_URL": f"mysql://app:{password}@db/app"})
+        assert_one_line(result, "DATABASE_URL", "%3F", "password")
+        assert password not in result[2]
+
+
+def test_a_collector_of_traces_at_no_address_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], environ: dict[str, str]
+) -> None:
+    for url in ("collector:4318", "http://a..b:4318", "http://collector:99999"):
+        result = run(monkeypatch, capsys, "serve", **environ, OTEL_EXPORTER_OTLP_ENDPOINT=url)
+        assert_one_line(result, "OTEL_EXPORTER_OTLP_ENDPOINT")
+
+
+def test_a_path_for_pictures_may_begin_as_another_of_ours_does() -> None:
+    assert setting("media_url", {"MEDIA_URL": "/graphqlpics/"}) == "/graphqlpics"
 
 
 def test_sqlite_with_two_workers_is_one_line_that_says_why(

@@ -540,6 +540,7 @@ def test_a_media_folder_that_is_not_there_ends_the_examination(doctor: Doctor, t
 
 def test_a_database_without_tables_ends_the_examination(doctor: Doctor, tmp_path: Path, media_root: Path) -> None:
     stray = lay(media_root / "1" / f"{uuid4()}.jpg")
+    (tmp_path / "new.db").touch()
     outcome = doctor("--repair", url=f"sqlite://{tmp_path / 'new.db'}")
     assert outcome.status == 2
     assert "has not been migrated" in outcome.errors

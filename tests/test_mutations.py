@@ -108,6 +108,7 @@ def test_what_create_dataset_answers_is_what_is_read_later(server: Server) -> No
         ("a", "a"),
         ("x" * 100, "x" * 100),
         ("가" * 100, "가" * 100),
+        ("\ufdfa" * 100, "\ufdfa" * 100),
         ("🍜" * 100, "🍜" * 100),
         # Each of these is three characters in the key by which titles are compared.
         ("ΐ" * 100, "ΐ" * 100),
@@ -140,6 +141,8 @@ def test_a_title_is_kept_as_sent_but_for_outer_spaces_and_ways_of_writing_accent
         "untrained",
         "UnTrained",
         "  UNTRAINED\n",
+        *(f"{unseen}{title}" for unseen in "\u3164\u115f\u2800\ufe0f\u180b\u034f" for title in ("", "untrained")),
+        "\uff55\uff4e\uff54\uff52\uff41\uff49\uff4e\uff45\uff44",
         "two\nlines",
         "a\ttab",
         "nul\x00",
@@ -298,3 +301,18 @@ def test_a_mutation_that_is_not_valid_keeps_the_whole_request_from_running(serve
     )
     assert server.codes(f"{SAVE_FIX} mutation Other {{ createDataset(input: {{title: 5}}) {{ untrained {{ pk }} }} }}")
     assert holdings(server.settings) == before
+
+
+def test_a_title_that_is_empty_and_one_that_is_too_long_are_told_apart(server: Server) -> None:
+    messages = [server.result(CREATE, {"title": title})["errors"][0]["message"] for title in ("\u3164", "x" * 101)]
+    assert "seen" in messages[0]
+    assert "101" in messages[1]
+
+
+def test_without_an_untrained_dataset_the_operator_is_sent_to_the_doctor(server: Server) -> None:
+    ask(server.settings.database_url, "DELETE FROM dataset_info")
+    results = [server.result("{ untrained { pk } }"), server.upload(photo()), server.result(CREATE, {"title": "Lunch"})]
+    for result in results:
+        (error,) = result["errors"]
+        assert error["extensions"]["code"] == "DATABASE_UNAVAILABLE"
+        assert "graphql-server doctor --repair" in error["message"]

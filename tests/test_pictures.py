@@ -291,6 +291,16 @@ async def test_the_exif_orientation_asks_for_a_turn_counter_clockwise_and_leaves
     assert (picture.width, picture.height, picture.exif_degree) == (120, 80, degree)
 
 
+async def test_exif_behind_the_pixels_of_a_png_counts(inspect: Inspect) -> None:
+    content = saved(noise(), "PNG", exif=exif(6))
+    start = content.index(b"eXIf") - 4
+    end = start + 12 + int.from_bytes(content[start : start + 4])
+    last = content.index(b"IEND") - 4
+    assert start < content.index(b"IDAT")
+    picture = await inspect(content[:start] + content[end:last] + content[start:end] + content[last:])
+    assert picture.exif_degree == 270
+
+
 @pytest.mark.parametrize(("orientation", "transpose"), [(3, 180), (6, 270), (8, 90)])
 async def test_a_picture_turned_by_its_exif_degree_is_what_viewers_show(
     inspect: Inspect, orientation: int, transpose: int

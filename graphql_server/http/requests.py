@@ -207,7 +207,7 @@ def _files(form: FormData) -> list[tuple[str, UploadFile]]:
 def _put(operations: dict[str, Any], path: str, file: UploadFile) -> None:
     """Put a file where its path leads, which is a null in the variables."""
     *steps, last = path.split(".")
-    wrong = BadRequest(f"'map' has the path {path!r}, which leads to no null in the variables.")
+    wrong = BadRequest(f"'map' has the path {path[:100]!r}, which leads to no null in the variables.")
     if steps[:1] != ["variables"]:
         raise wrong
     place: Any = operations

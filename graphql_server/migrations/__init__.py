@@ -46,7 +46,7 @@ async def run(url: str, said: Callable[[str], None]) -> None:
     """Migrate the database at an address; a statement may take as long as a large table needs."""
     database = await Database.open(url, pool=1, seconds=LONGEST_STATEMENT)
     try:
-        await database.connect()
+        await database.connect(create=True)
         await migrate(database, said)
     finally:
         await database.close()
