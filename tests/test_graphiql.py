@@ -183,7 +183,7 @@ def test_the_examples_that_read_run_as_they_are(page: GraphiQL, tab: str, field:
 
 def test_there_is_an_example_for_every_call_and_each_fits_the_schema() -> None:
     schema = build_schema((PROJECT / "schema.graphql").read_text(encoding="utf-8"), assume_valid=True)
-    roots = [root for root in (schema.query_type, schema.mutation_type) if root]
+    roots = [root for root in (schema.query_type, schema.mutation_type, schema.subscription_type) if root]
     calls = {name for root in roots for name in root.fields if not name.startswith("_")}
     shown: set[str] = set()
     for path in sorted((PROJECT / "graphiql" / "source" / "examples").glob("*.graphql")):

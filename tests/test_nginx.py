@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from graphql_server.media import Media
+from tests.live import MULTIPART, SSE, events, following, parts, streaming
 from tests.nginx import Front, fronting
 from tests.photos import photo
 from tests.servers import KEY, Server
@@ -202,3 +203,20 @@ def test_a_photo_that_is_saved_through_nginx_is_sent_by_nginx(server: Server, tm
         assert (sent.status_code, sent.content) == (HTTPStatus.OK, content)
         # The server marks whatever it answers; it was not asked for this.
         assert "x-request-id" not in sent.headers
+
+
+def test_each_event_comes_through_nginx_at_once_over_a_websocket_and_by_streams(server: Server, tmp_path: Path) -> None:
+    port = int(server.url.rpartition(":")[2])
+    with fronting(tmp_path, server.settings.media_root, port, KEY) as front:
+        through = dataclasses.replace(server, url=f"http://127.0.0.1:{front.port}")
+        with (
+            following(through) as client,
+            streaming(through, SSE) as stream,
+            streaming(through, MULTIPART) as multipart,
+        ):
+            told, joined = events(stream), parts(multipart)
+            for _ in range(2):
+                pk = through.save(photo())["pk"]
+                assert client.event()["image"]["pk"] == pk
+                assert next(told)[1]["data"]["imageSaved"]["image"]["pk"] == pk
+                assert next(joined)["payload"]["data"]["imageSaved"]["image"]["pk"] == pk
