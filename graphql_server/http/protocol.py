@@ -127,6 +127,9 @@ class Protocol(_Unstalled, HttpToolsProtocol):
             raise ValueError(message)
         super().on_headers_complete()
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """Answer as if nothing but HTTP had been asked for, as the standard has it; strangers must not fill the log."""
+
     def handle_websocket_upgrade(self) -> None:
         self._upgraded = True
         super().handle_websocket_upgrade()

@@ -66,6 +66,8 @@ async def from_json(headers: Headers, receive: Receive, admit: Admit) -> Operati
     """
     if _kind(headers) not in (b"application/json", b"application/graphql-response+json"):
         raise BadRequest("Send application/json or multipart/form-data.", 415, "UNSUPPORTED_MEDIA_TYPE")
+    if headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
+        raise BadRequest("Send the body as it is, not encoded.", 415, "UNSUPPORTED_MEDIA_TYPE")
     _check_length(headers, JSON_BYTES)
     body, more = await _piece(receive)
     admitted = False
