@@ -250,9 +250,9 @@ def test_a_large_body_of_a_stranger_is_not_prepared(shared: Server) -> None:
 
 
 def test_a_json_body_that_is_encoded_is_415(shared: Server) -> None:
-    answer = shared.post("{ untrained { pk } }", **{"content-encoding": "gzip"})
+    answer = shared.post("{ untrained { pk } }", {}, **{"content-encoding": "gzip"})
     assert_refused(answer, 415, "UNSUPPORTED_MEDIA_TYPE")
-    assert shared.post("{ untrained { pk } }", **{"content-encoding": "identity"}).status_code == 200
+    assert shared.post("{ untrained { pk } }", {}, **{"content-encoding": "identity"}).status_code == 200
 
 
 def test_an_upgrade_to_another_protocol_is_answered_by_http_and_warns_nobody(
