@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 from starlette.responses import StreamingResponse
 
-from graphql_server.errors import DatasetServerError, ServerStopping
+from graphql_server.errors import DatasetServerError, ServerStopping, UserServerUnavailable
 from graphql_server.http.live import Live
 from graphql_server.schema.execution import Answer, refused
 
@@ -88,7 +88,7 @@ async def _frames(
             async for answer in _until_end(coming):
                 yield shape.frame(answer) if answer else shape.heartbeat
         yield shape.end
-    except ServerStopping as error:
+    except (ServerStopping, UserServerUnavailable) as error:
         yield shape.cut_off and shape.frame(refused(error)) + shape.cut_off
     except DatasetServerError as error:
         yield shape.frame(refused(error)) + shape.end
