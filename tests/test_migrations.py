@@ -12,6 +12,7 @@ import pytest
 
 from graphql_server import migrations
 from graphql_server.database import Database
+from graphql_server.engines import Session
 from graphql_server.engines.mysql import MySQLSession
 from graphql_server.engines.sqlite import SqliteSession
 from graphql_server.errors import SettingsError
@@ -174,6 +175,17 @@ def test_on_sqlite_a_migration_that_is_cut_off_leaves_nothing(tmp_path: Path) ->
             with pytest.raises(CutOff):
                 migrate(url)
         assert tables(url) == [[]]
+
+
+def test_a_migration_whose_connection_is_lost_says_so_and_can_be_run_again(new_mysql: str) -> None:
+    async def lose(session: Session, engine: str) -> None:
+        await session.fetch("KILL CONNECTION_ID()")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(migrations, "MIGRATIONS", {**migrations.MIGRATIONS, "9999_lost": lose})
+        with pytest.raises(SettingsError, match="run it again"):
+            migrate(new_mysql)
+    assert migrate(new_mysql) == []
 
 
 def test_images_that_an_earlier_version_saved_are_counted(new_database: str, media_root: Path) -> None:

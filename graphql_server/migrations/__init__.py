@@ -48,6 +48,12 @@ async def run(url: str, said: Callable[[str], None]) -> None:
     try:
         await database.connect(create=True)
         await migrate(database, said)
+    except Exception as error:
+        if isinstance(error, SettingsError) or database.engine.failure(error) == "bug":
+            raise
+        # The account may lack a privilege, or the connection be lost.
+        reason = error.args[-1] if error.args else type(error).__name__
+        raise SettingsError(f"The migration broke off, run it again: {reason}") from None
     finally:
         await database.close()
 
