@@ -3,7 +3,6 @@
 Protocol: https://www.apollographql.com/docs/apollo-server/performance/apq
 """
 
-from collections import OrderedDict
 from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
@@ -13,6 +12,7 @@ from graphql_server.schema.context import Context
 from graphql_server.schema.documents import Documents
 from graphql_server.schema.execution import Operation
 from graphql_server.schema.operations import Document
+from graphql_server.schema.recent import Recent
 
 REMEMBERED_CHARACTERS = 1_000_000
 
@@ -33,8 +33,7 @@ class PersistedQueries:
 
     def __init__(self, documents: Documents) -> None:
         self._documents = documents
-        self._remembered = OrderedDict[str, str]()
-        self._characters = 0
+        self._remembered = Recent[str](REMEMBERED_CHARACTERS)
 
     async def resolve(self, operation: Operation, context: Context) -> Operation:
         """The operation with its document.
@@ -48,20 +47,11 @@ class PersistedQueries:
         if sha256(operation.query.encode()).hexdigest() != operation.sha256:
             raise BadRequest("The sha256Hash is not that of the query.", code="PERSISTED_QUERY_HASH_MISMATCH")
         if isinstance(await self._documents.get(operation.query), Document):
-            self._remember(operation.sha256, operation.query)
+            self._remembered.put(operation.sha256, operation.query, len(operation.query))
         return operation
 
     def _find(self, key: str) -> str:
-        if key not in self._remembered:
+        query = self._remembered.get(key)
+        if query is None:
             raise PersistedQueryNotFound("PersistedQueryNotFound")  # the message that Apollo's clients look for
-        self._remembered.move_to_end(key)
-        return self._remembered[key]
-
-    def _remember(self, key: str, query: str) -> None:
-        if key not in self._remembered:
-            self._characters += len(query)
-        self._remembered[key] = query
-        self._remembered.move_to_end(key)
-        while self._characters > REMEMBERED_CHARACTERS:
-            _, forgotten = self._remembered.popitem(last=False)
-            self._characters -= len(forgotten)
+        return query

@@ -1,4 +1,4 @@
-"""Answers that come piece by piece over HTTP: the events of a subscription, or a query's lists as they are made.
+"""Answers that come piece by piece over HTTP: the events of a subscription.
 
 Server-sent events: https://github.com/enisdenjo/graphql-sse/blob/master/PROTOCOL.md (distinct connections)
 Multipart: https://www.apollographql.com/docs/graphos/routing/operations/subscriptions/multipart-protocol

@@ -1,7 +1,6 @@
 """Parses and validates documents, and remembers those that were good: front ends send the same few over and over."""
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -20,6 +19,7 @@ from graphql_server.errors import QueryTooComplex
 from graphql_server.planner import Plan, Planner
 from graphql_server.schema.limits import LONGEST_DOCUMENT, Limits, hold
 from graphql_server.schema.operations import Document, Ready
+from graphql_server.schema.recent import Recent
 
 # A document takes some 200 bytes for each of its characters when it is parsed.
 REMEMBERED_CHARACTERS = 200_000
@@ -38,8 +38,7 @@ class Documents:
         self._limits = limits
         self._hidden = not introspection
         self._rules = [*specified_rules] if introspection else [*specified_rules, NoSchemaIntrospectionCustomRule]
-        self._remembered = OrderedDict[str, Document]()
-        self._characters = 0
+        self._remembered = Recent[Document](REMEMBERED_CHARACTERS)
         self.found = self.prepared = 0
         # One thread of its own: hostile documents take turns with each other, and neither stop the event loop nor
         # take the threads that write files.
@@ -50,14 +49,13 @@ class Documents:
 
     async def get(self, query: str) -> Document | Sequence[GraphQLError]:
         """The document, or what is wrong with it."""
-        if query in self._remembered:
+        if remembered := self._remembered.get(query):
             self.found += 1
-            self._remembered.move_to_end(query)
-            return self._remembered[query]
+            return remembered
         self.prepared += 1
         document = await self._apart(self._prepare, query)
         if isinstance(document, Document):
-            self._remember(query, document)
+            self._remembered.put(query, document, len(query))
         return document
 
     async def plan(self, operation: Ready, variables: Mapping[str, Any]) -> Plan | None:
@@ -74,14 +72,6 @@ class Documents:
 
     async def _apart(self, work: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *args)
-
-    def _remember(self, query: str, document: Document) -> None:
-        if query not in self._remembered:
-            self._characters += len(query)
-        self._remembered[query] = document
-        while self._characters > REMEMBERED_CHARACTERS:
-            oldest, _ = self._remembered.popitem(last=False)
-            self._characters -= len(oldest)
 
     def _prepare(self, query: str) -> Document | Sequence[GraphQLError]:
         try:
