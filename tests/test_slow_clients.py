@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import resource
+import signal
 import socket
 import threading
 import time
@@ -168,15 +169,19 @@ def test_a_refusal_never_takes_the_place_of_the_answers_to_what_came_before(
         assert received.count(b"HTTP/1.1 ") == requests
 
 
+@pytest.mark.parametrize("at_once", [False, True])
 def test_a_head_without_an_end_is_refused_after_the_answer_to_what_came_before(
-    served: tuple[Process, Server],
+    served: tuple[Process, Server], *, at_once: bool
 ) -> None:
     process, _ = served
-    with socket.create_connection(("127.0.0.1", process.port), 5) as connection:
+    with socket.create_connection(("127.0.0.1", process.port), 3) as connection:  # uvicorn itself would end it after 5
         with contextlib.suppress(ConnectionError):
+            if at_once:
+                process.popen.send_signal(signal.SIGSTOP)  # when it goes on, it is given all that has come
             connection.sendall(request() + b"GET / HTTP/1.1\r\na: ")
             for _ in range(20):
                 connection.sendall(b"b" * 4096)
+        process.popen.send_signal(signal.SIGCONT)
         received = until_closed(connection)
     assert received.startswith(b"HTTP/1.1 200 ")
     assert received.count(ANSWER) == 1

@@ -98,6 +98,13 @@ class Protocol(_Unstalled, HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        # A busy server is given much at once; of what a head begins in is not counted, no more is to be left out.
+        for at in range(0, len(data), HEAD_BYTES):
+            if self.transport.is_closing() or self._upgraded:
+                return
+            self._take(data[at : at + HEAD_BYTES])
+
+    def _take(self, data: bytes) -> None:
         self._began_now = False
         super().data_received(data)
         if self.transport.is_closing() or self._upgraded:
