@@ -21,7 +21,8 @@ export function createFetcher(path: string, files: () => readonly File[]): Fetch
   async function fetcher(params: FetcherParams, options?: FetcherOpts): Promise<ExecutionResult | Events> {
     const operation = operationIn(params);
     const request: Request = { query: params.query, variables: params.variables ?? {} };
-    const operationName = operation?.name?.value ?? params.operationName;
+    // Of one without a name GraphiQL still gives the name that was in the tab before.
+    const operationName = operation ? operation.name?.value : params.operationName;
     if (operationName) request.operationName = operationName;
     const schema = operationName === "IntrospectionQuery" ? undefined : await learned;
     if (operation?.operation === "subscription") {
