@@ -29,8 +29,9 @@ from graphql_server.engines import Engine, Session
 from graphql_server.errors import DatasetServerError
 from graphql_server.figures import route_of
 from graphql_server.images import Album
+from graphql_server.schema.answers import Answer
 from graphql_server.schema.context import Context
-from graphql_server.schema.execution import Answer, Executor, Operation
+from graphql_server.schema.execution import Executor, Operation
 from graphql_server.users import HttpUserServer, Users
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")

@@ -14,9 +14,10 @@ import pytest
 from graphql_server.app import Parts, opened
 from graphql_server.feed import Feed
 from graphql_server.planner import Plan
-from graphql_server.schema import execution
+from graphql_server.schema import answers
+from graphql_server.schema.answers import Answer
 from graphql_server.schema.context import Context
-from graphql_server.schema.execution import Answer, Executor, Operation, build_schema
+from graphql_server.schema.execution import Executor, Operation, build_schema
 from graphql_server.schema.limits import Limits
 from tests.operations import Made, Maker
 from tests.rows import Reader, put, put_datasets, serving, untrained_pk
@@ -107,7 +108,7 @@ def test_made_up_operations_have_the_same_answer_planned_and_plain(
     library: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """COUNT of them; `SEED` and the number of one that differs make it up again."""
-    monkeypatch.setattr(execution.secrets, "token_hex", str)  # the references of errors
+    monkeypatch.setattr(answers.secrets, "token_hex", str)  # the references of errors
     asyncio.run(compare(library))
 
 

@@ -18,8 +18,9 @@ from graphql_server.http.live import Live
 from graphql_server.http.persisted import PersistedQueries
 from graphql_server.http.requests import Headers
 from graphql_server.http.tokens import token_of
+from graphql_server.schema.answers import Answer, refused
 from graphql_server.schema.context import Context
-from graphql_server.schema.execution import SUBSCRIPTION, Answer, refused
+from graphql_server.schema.execution import SUBSCRIPTION
 
 RESPONSE = "application/graphql-response+json"
 JSON = "application/json"

@@ -15,7 +15,7 @@ from starlette.responses import StreamingResponse
 
 from graphql_server.errors import DatasetServerError, ServerStopping, UserServerUnavailable
 from graphql_server.http.live import Live
-from graphql_server.schema.execution import Answer, refused
+from graphql_server.schema.answers import Answer, refused
 
 # Proxies take a connection for dead on which nothing comes for a while, nginx after 60 seconds.
 HEARTBEAT_SECONDS = 10.0

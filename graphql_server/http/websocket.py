@@ -29,7 +29,8 @@ from graphql_server.errors import (
 from graphql_server.http import requests
 from graphql_server.http.live import Live
 from graphql_server.http.tokens import token_of
-from graphql_server.schema.execution import Answer, Operation
+from graphql_server.schema.answers import Answer
+from graphql_server.schema.execution import Operation
 
 SUBPROTOCOL = "graphql-transport-ws"
 INIT_SECONDS = 3.0

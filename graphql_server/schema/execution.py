@@ -1,7 +1,6 @@
 """Runs an operation: parse, validate, execute, and say of each error what a client may know."""
 
 import asyncio
-import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from inspect import isawaitable
@@ -16,10 +15,11 @@ from graphql.execution import (  # half typed by graphql-core
 )
 from strawberry.schema.config import StrawberryConfig
 
-from graphql_server.errors import BadRequest, DatasetServerError, QueryTooComplex, Unavailable
+from graphql_server.errors import BadRequest, QueryTooComplex, Unavailable
 from graphql_server.planner import Plan, Planner
+from graphql_server.schema.answers import Answer, answer_of, formatted, refused, told
 from graphql_server.schema.context import Context
-from graphql_server.schema.documents import MOST_ERRORS, Documents, coded
+from graphql_server.schema.documents import MOST_ERRORS, Documents
 from graphql_server.schema.fields import links_of
 from graphql_server.schema.limits import Limits
 from graphql_server.schema.mutation import Mutation
@@ -30,10 +30,6 @@ from graphql_server.schema.query import Query
 from graphql_server.schema.scalars import SCALARS
 from graphql_server.schema.subscription import Subscription
 from graphql_server.schema.types import STORED, TABLES
-
-# graphql-core repeats in its messages what it was sent, and lists every place: an answer should not outgrow its cause.
-LONGEST_MESSAGE = 300
-MOST_PLACES = 3
 
 SUBSCRIPTION = OperationType.SUBSCRIPTION.value
 ONLY_STREAMS = (
@@ -51,26 +47,6 @@ class Operation(NamedTuple):
     variables: Mapping[str, Any] = MappingProxyType({})
     name: str | None = None
     sha256: str = ""
-
-
-class Answer(NamedTuple):
-    """The response; `refused`: it failed before execution, and so has no data at all.
-
-    `operation` is query, mutation or subscription, or unknown where none could be found in the document.
-    """
-
-    body: dict[str, Any]
-    refused: bool = False
-    operation: str = "unknown"
-
-    @property
-    def outcome(self) -> str:
-        return "refused" if self.refused else "errors" if "errors" in self.body else "ok"
-
-    @property
-    def codes(self) -> list[str]:
-        """The code of each error."""
-        return [error["extensions"]["code"] for error in self.body.get("errors", ())]
 
 
 def build_schema() -> GuardedSchema:
@@ -115,7 +91,7 @@ class Executor:
         data = await self._as_planned(plan, operation, context) if plan else None
         if data is None:
             self.handed_over += 1
-            return _answer(await self._by_core(document.node, operation, context), kind.value)
+            return answer_of(await self._by_core(document.node, operation, context), kind.value)
         self.planned += 1
         return Answer({"data": data}, operation="query")
 
@@ -134,16 +110,16 @@ class Executor:
         results = await begun if isawaitable(begun) else begun
         if not isinstance(results, ExecutionResult):
             return _answers(results)
-        return _answer(results, SUBSCRIPTION)._replace(refused=True)
+        return answer_of(results, SUBSCRIPTION)._replace(refused=True)
 
     async def _checked(self, operation: Operation) -> tuple[Document, Ready] | Answer:
         """The document and its operation that is to be run, or what that is refused for."""
         document = await self.documents.get(operation.query)
         if not isinstance(document, Document):
-            return Answer({"errors": [_formatted(error) for error in document]}, refused=True)
+            return Answer({"errors": [formatted(error) for error in document]}, refused=True)
         ready = document.operation(operation.name)
         if ready is None:
-            return Answer({"errors": [_formatted(_no_operation(operation.name))]}, refused=True)
+            return Answer({"errors": [formatted(_no_operation(operation.name))]}, refused=True)
         try:
             ready.cost.hold(operation.variables, self._limits)
         except QueryTooComplex as error:
@@ -195,60 +171,11 @@ def _no_operation(name: str | None) -> GraphQLError:
     return GraphQLError(message, extensions={"code": "OPERATION_RESOLUTION_FAILURE"})
 
 
-def refused(error: DatasetServerError, operation: str = "unknown") -> Answer:
-    """The answer to a request that is refused before its operation is run, perhaps before that is known."""
-    return Answer(
-        {"errors": [_formatted(GraphQLError(str(error), original_error=error))]}, refused=True, operation=operation
-    )
-
-
-def _answer(result: ExecutionResult, operation: str) -> Answer:
-    if not result.errors:
-        return Answer({"data": result.data}, operation=operation)
-    if result.data is None and all(error.path is None for error in result.errors):
-        # graphql-core refuses variables here, before it executes anything.
-        errors = [_formatted(coded(error, "BAD_USER_INPUT")) for error in result.errors]
-        return Answer({"errors": errors}, refused=True, operation=operation)
-    errors = [_formatted(_shown(error)) for error in result.errors]
-    return Answer({"errors": errors, "data": result.data}, operation=operation)
-
-
 async def _answers(results: AsyncIterator[ExecutionResult]) -> AsyncGenerator[Answer]:
     """An answer for each event; what ends the events before their time is the last, and is a refusal."""
     try:
         async with aclosing(cast("AsyncGenerator[ExecutionResult]", results)) as events:
             async for result in events:
-                yield _answer(result, SUBSCRIPTION)
+                yield answer_of(result, SUBSCRIPTION)
     except Exception as error:  # noqa: BLE001 - what no client is meant to see is masked and logged
-        yield Answer({"errors": [_formatted(_shown(GraphQLError(str(error), original_error=error)))]}, refused=True)
-
-
-def _formatted(error: GraphQLError) -> dict[str, Any]:
-    formatted: dict[str, Any] = {**error.formatted}
-    if len(error.message) > LONGEST_MESSAGE:
-        formatted["message"] = error.message[:LONGEST_MESSAGE] + "…"
-    if error.locations:
-        formatted["locations"] = formatted["locations"][:MOST_PLACES]
-    return formatted
-
-
-def _shown(error: GraphQLError) -> GraphQLError:
-    """The error as it is, if it is meant for clients; otherwise one that only names its entry in the log."""
-    cause = _origin(error)
-    if isinstance(cause, DatasetServerError):
-        return error
-    if cause is None:
-        return coded(error, "BAD_USER_INPUT")
-    reference = secrets.token_hex(4)
-    log.error("resolver failed", reference=reference, path=error.path, exc_info=cause)
-    return GraphQLError(
-        f"Something went wrong on the server; its log has the details under {reference}.",
-        nodes=error.nodes,
-        path=error.path,
-        extensions={"code": DatasetServerError.code, "reference": reference},
-    )
-
-
-def _origin(error: GraphQLError) -> Exception | None:
-    original = error.original_error
-    return _origin(original) if isinstance(original, GraphQLError) else original
+        yield Answer({"errors": [told(GraphQLError(str(error), original_error=error))]}, refused=True)
