@@ -86,8 +86,8 @@ def create_app(
             app.router.redirect_slashes = False
             figures = Figures(traffic, endpoint.operations, live.executor, parts.album, parts.users)
             async with _metrics(settings, figures), _traces(tracing, live.executor, parts):
-                # The protocols that speak to clients set it when the server is told to stop.
-                yield {"stopping": live.stopping}
+                # For the protocols that speak to clients: they are told to stop, and count what is no request.
+                yield {"stopping": live.stopping, "traffic": traffic}
 
     traffic = Traffic()
     application = Application(

@@ -55,6 +55,10 @@ class Traffic:
         self.statuses[route, status] += 1
         self.durations[route].add(began)
 
+    def refuse(self, status: int) -> None:
+        """Count what is no whole request of HTTP, and so has no route."""
+        self.statuses["other", status] += 1
+
 
 class Operations:
     """GraphQL operations by type and outcome, and all errors in their answers by code."""

@@ -29,11 +29,14 @@ TALKATIVE = (
     "asyncmy",
     "httpcore",
     "httpx",
-    "python_multipart",
     "tortoise",
     "urllib3",
     "uvicorn.websocket",
 )
+# These warn of what any client sends, and are heard only in errors: nobody must be able to fill the log.
+ALARMED = ("python_multipart", "uvicorn.http")
+# What uvicorn calls errors of WebSockets and any client causes: texts that are none, and pages that may not connect.
+HARMLESS = ("Invalid UTF-8 sequence received", "ASGI callable returned without completing handshake")
 
 
 def configure(format: str, level: str) -> None:  # noqa: A002 - LOG_FORMAT is what the operator calls it.
@@ -101,12 +104,19 @@ def _take_over(handler: logging.Handler, level: str) -> None:
     root.setLevel(level)
     for name in TALKATIVE:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    for name in ALARMED:
+        logging.getLogger(name).setLevel(max(logging.ERROR, root.level))
+    logging.getLogger("uvicorn.websocket").addFilter(_is_harmful)
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
     # The application writes a line for each request itself, one with the request's id.
     logging.getLogger("uvicorn.access").disabled = True
+
+
+def _is_harmful(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith(HARMLESS)
 
 
 def _colourless(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

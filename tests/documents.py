@@ -48,6 +48,12 @@ HOSTILE = {
     "doubled fields": f"{{ untrained {{ {doubled(7)} }} }}",
     "a field 21 times": f"{{ {'untrained { pk } ' * 21} }}",
     "a field 240 times": f"{{ {'untrained { pk } ' * 240} }}",
+    "a key of 5,000 digits": f"{{ image(pk: {'9' * 5000}) {{ pk }} }}",
+    "a key of 99,000 digits": f"{{ image(pk: {'9' * 99_000}) {{ pk }} }}",
+    "a confidence of 5,000 digits": f"{{ images(filter: {{confidence: {{to: 0.{'9' * 5000}}}}}) {{ totalCount }} }}",
+    "a representation of 5,000 digits": '{ _entities(representations: [{__typename: "Image", pk: '
+    + "9" * 5000
+    + "}]) { __typename } }",
     "a leaf 5000 times": f"{{ untrained {{ {'pk ' * 5000} }} }}",
     "a field 240 times in inline fragments": f"{{ {'... { untrained { pk } } ' * 240} }}",
     "a field in 60 fragments": f"{{ {spreads(60)} }} {fragments(60, 'untrained { pk title id }')}",

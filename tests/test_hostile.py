@@ -183,6 +183,17 @@ def test_headers_without_an_end_are_cut_and_cost_no_memory(process: Process, sta
     assert_serves(process)
 
 
+def test_headers_behind_a_body_that_have_no_end_cost_no_memory(process: Process) -> None:
+    before = memory(process)
+    start = head(more=b"content-type: application/json\r\ntransfer-encoding: chunked\r\n") + b"1\r\n{\r\n0\r\n"
+    with connect(process) as connection:
+        connection.sendall(start)
+        for _ in range(30):
+            connection.sendall((b"x: " + b"y" * 1000 + b"\r\n") * 1000)
+        assert memory(process) - before < 10_000_000
+    assert_serves(process)
+
+
 def chunks(size: int) -> Iterator[bytes]:
     for _ in range(size // len(MEGABYTE)):
         yield b"%x\r\n" % len(MEGABYTE) + MEGABYTE + b"\r\n"

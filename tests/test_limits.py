@@ -119,6 +119,19 @@ def test_no_document_holds_the_event_loop_or_is_answered_at_length(
         }  # fmt: skip
 
 
+@pytest.mark.parametrize("number", ["9" * 5000, "-" + "9" * 101, "0." + "9" * 5000, "1e" + "9" * 200])
+def test_a_number_that_is_too_long_is_refused_by_name(production: Server, number: str) -> None:
+    for query in (f"{{ image(pk: {number}) {{ pk }} }}", f"query($v: Int = {number}) {{ image(pk: $v) {{ pk }} }}"):
+        (error,) = production.result(query)["errors"]
+        assert error["message"] == "A number in the operation has more than 100 characters."
+        assert error["extensions"]["code"] == "QUERY_TOO_COMPLEX"
+    variables = f'{{"query": "query($v: Int!) {{ image(pk: $v) {{ pk }} }}", "variables": {{"v": {number}}}}}'
+    headers = {**production.headers, "content-type": "application/json"}
+    answer = httpx.post(f"{production.url}/graphql", content=variables, headers=headers, trust_env=False, verify=False)
+    assert set(codes(answer)) <= {"BAD_REQUEST", "BAD_USER_INPUT"}
+    assert "integer string conversion" not in answer.text
+
+
 @pytest.mark.parametrize(
     ("query", "value"),
     [

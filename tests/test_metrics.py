@@ -102,6 +102,15 @@ def test_uploads_are_counted_by_what_became_of_them(watched: Server, place: str)
         assert value(now, idle) == 0
 
 
+def test_what_is_no_request_is_counted(watched: Server, place: str) -> None:
+    port = int(watched.url.rpartition(":")[2])
+    for _ in range(3):
+        with socket.create_connection(("127.0.0.1", port), 5) as connection:
+            connection.sendall(b"RUBBISH\r\n\r\n")
+            assert connection.recv(65536).startswith(b"HTTP/1.1 400 ")
+    assert value(read(place), "http_requests_total", route="other", status="400") == 3
+
+
 def test_buckets_add_up_and_every_duration_is_in_one(watched: Server, place: str) -> None:
     watched.data(QUERY)
     labels = {"operation": "query", "outcome": "ok"}

@@ -1,8 +1,10 @@
 """What a server in production writes of its requests: an id, no secret, and all of what went wrong."""
 
 import asyncio
+import socket
 import time
 from collections.abc import Generator
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -90,3 +92,48 @@ def test_expected_errors_leave_no_error_in_the_log(process: Process) -> None:
     answer = post(process, "mutation { removeImage(input: {pk: 0}) { image { pk } } }")
     lines = [line for line in process.log() if line.get("request_id") == answer.headers["x-request-id"]]
     assert {line["level"] for line in lines} <= {"debug", "info"}
+
+
+UPGRADE = b"""GET /graphql HTTP/1.1\r
+host: here\r
+upgrade: websocket\r
+connection: upgrade\r
+sec-websocket-version: 13\r
+sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r
+sec-websocket-protocol: graphql-transport-ws\r
+"""
+# What is sent, and once that is answered, what is sent then.
+RUBBISH: dict[str, tuple[bytes, bytes]] = {
+    "no HTTP": (b"RUBBISH\r\n\r\n", b""),
+    "TLS": (bytes.fromhex("16030100c8010000c40303") + b"x" * 200, b""),
+    "HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b""),
+    "another upgrade": (b"GET / HTTP/1.1\r\nhost: here\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n", b""),
+    "a page of another origin": (UPGRADE + b"origin: https://evil.example\r\n\r\n", b""),
+    "an origin that is none": (UPGRADE + b"origin: http://[\r\n\r\n", b""),
+    "text that is no UTF-8": (UPGRADE + b"\r\n", b"\x81\x82abcd" + bytes([0xFF ^ 0x61, 0xFE ^ 0x62])),
+    "a frame that is none": (UPGRADE + b"\r\n", b"\xf7\x02ab"),
+}
+
+
+@pytest.mark.parametrize("kind", RUBBISH)
+def test_nobody_fills_the_log_with_warnings(process: Process, kind: str) -> None:
+    before = len(process.log())
+    first, second = RUBBISH[kind]
+    with socket.create_connection(("127.0.0.1", process.port), 5) as connection, suppress(ConnectionError):
+        connection.sendall(first)
+        assert b" 500 " not in connection.recv(65536)
+        connection.sendall(second)
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(65536):
+            pass
+    post(process, QUERY)
+    lines = process.log()[before:]
+    assert {line["level"] for line in lines} <= {"debug", "info"}, lines
+    assert len([line for line in lines if line["level"] == "info"]) <= 4
+
+
+def test_a_long_path_is_cut_in_the_log(process: Process) -> None:
+    path = "/" + "x" * 20_000
+    answer = httpx.get(process.url + path, verify=False, trust_env=False)
+    (line,) = lines_of(process, answer.headers["x-request-id"])
+    assert line["path"] == path[:200]

@@ -13,6 +13,7 @@ from graphql_server.errors import DatasetServerError, error_body
 from graphql_server.figures import Traffic
 
 PLAUSIBLE = re.compile(r"[A-Za-z0-9._-]{1,64}")
+LONGEST_PATH = 200  # characters in the log; that of a picture has 70, and strangers may send 32,000
 
 BUG = "Something went wrong on the server; its log has the details under the X-Request-Id."
 
@@ -52,7 +53,12 @@ class RequestLog:
             self.traffic.add(scope["path"].removeprefix(scope.get("root_path", "")), status, began)
             # The path alone: the query string may hold a signature.
             milliseconds = round((time.perf_counter() - began) * 1000, 1)
-            told = {"method": scope["method"], "path": scope["path"], "status": status, "ms": milliseconds}
+            told = {
+                "method": scope["method"],
+                "path": scope["path"][:LONGEST_PATH],
+                "status": status,
+                "ms": milliseconds,
+            }
             logs.tell(log, __name__, "request", **told)
             structlog.contextvars.reset_contextvars(**tokens)
 

@@ -79,6 +79,12 @@ class WebSocket(_Unstalled, WebSocketsSansIOProtocol):
             super().shutdown()
 
 
+class _Trailers(list[tuple[bytes, bytes]]):
+    """Takes the headers behind a body, which nobody reads; a client may send them without an end."""
+
+    def append(self, _header: tuple[bytes, bytes], /) -> None: ...
+
+
 class Protocol(_Unstalled, HttpToolsProtocol):
     """One connection. uvicorn itself would keep headers of any length, and wait for them for ever."""
 
@@ -86,6 +92,11 @@ class Protocol(_Unstalled, HttpToolsProtocol):
     _in_head = _began_now = _upgraded = False
     _head = 0
     _deadline: asyncio.TimerHandle | None = None
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        # uvicorn warns of each request that is none; they are counted, since strangers must not fill the log.
+        self.logger = logging.getLogger("uvicorn.http")
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - as uvicorn has it
         super().connection_made(transport)
@@ -133,9 +144,11 @@ class Protocol(_Unstalled, HttpToolsProtocol):
             # The parser stops at any error in here, and uvicorn then calls send_400_response.
             raise ValueError(message)
         super().on_headers_complete()
+        if self.parser and not self.parser.should_upgrade():
+            self.headers = _Trailers()
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Answer as if nothing but HTTP had been asked for, as the standard has it; strangers must not fill the log."""
+        """Answer as if nothing but HTTP had been asked for, as the standard has it."""
 
     def handle_websocket_upgrade(self) -> None:
         self._upgraded = True
@@ -174,6 +187,8 @@ class Protocol(_Unstalled, HttpToolsProtocol):
 
     def _refuse(self, status: int, code: str, message: str) -> None:
         """Answer and close; where an earlier request waits for its answer, only close, after that."""
+        if "traffic" in self.app_state:
+            self.app_state["traffic"].refuse(status)
         answering = self._answering
         if answering and (self.pipeline or answering.response_started or not answering.more_body):
             answering.keep_alive = False

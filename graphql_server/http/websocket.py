@@ -71,7 +71,10 @@ def _welcome(socket: WebSocket, origins: Sequence[str]) -> bool:
     origin = socket.headers.get("origin")
     if origin is None or origin in origins or "*" in origins:
         return True
-    return urlsplit(origin).netloc == socket.headers.get("host")
+    try:
+        return urlsplit(origin).netloc == socket.headers.get("host")
+    except ValueError:
+        return False  # http://[
 
 
 async def _serve(socket: WebSocket, live: Live) -> int:

@@ -27,6 +27,8 @@ COMPARISONS_PER_FIELD = 2
 # Every fragment is expanded for itself too, because validation looks at each by itself.
 STEPS_PER_FIELD = 4
 LONGEST_DOCUMENT = 100_000
+LONGEST_NUMBER = 100  # characters; of more than 4,300 digits Python makes no number at all
+NUMBERS = (TokenKind.INT, TokenKind.FLOAT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,11 +89,16 @@ def fragments_of(document: DocumentNode) -> dict[str, FragmentDefinitionNode]:
 
 
 def _colons(document: DocumentNode) -> int:
-    """How many arguments, variables, input fields and aliases there are: a colon follows each and nothing else."""
+    """How many arguments, variables, input fields and aliases there are: a colon follows each and nothing else.
+
+    The tokens are gone through once, so numbers that are too long are refused here as well.
+    """
     assert document.loc
     count, token = 0, document.loc.start_token
     while token := token.next:
         count += token.kind is TokenKind.COLON
+        if token.end - token.start > LONGEST_NUMBER and token.kind in NUMBERS:
+            raise QueryTooComplex(f"A number in the operation has more than {LONGEST_NUMBER} characters.")
     return count
 
 
