@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from functools import lru_cache
+from typing import NamedTuple
 
 import orjson
 from graphql import OperationType
@@ -13,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from graphql_server.errors import BadRequest, PersistedQueryNotFound, Unauthenticated, UserServerUnavailable, error_body
 from graphql_server.figures import Operations
-from graphql_server.http import requests, streams
+from graphql_server.http import parts, requests, streams
 from graphql_server.http.live import Live
 from graphql_server.http.persisted import PersistedQueries
 from graphql_server.http.requests import Headers
@@ -21,10 +22,19 @@ from graphql_server.http.tokens import token_of
 from graphql_server.schema.answers import Answer, refused
 from graphql_server.schema.context import Context
 from graphql_server.schema.execution import SUBSCRIPTION
+from graphql_server.schema.parts import Parts
 
 RESPONSE = "application/graphql-response+json"
 JSON = "application/json"
 Page = Callable[[], Awaitable[Response]]
+
+
+class Wishes(NamedTuple):
+    """How a client wants to be answered: the media type of a whole answer, the format of a stream, and parts or not."""
+
+    kind: str | None
+    stream: streams.Format | None
+    parts: bool
 
 
 class Reply:
@@ -66,36 +76,45 @@ class GraphQL:
                 raise BadRequest("Send GET or POST.", 405, "METHOD_NOT_ALLOWED")  # noqa: TRY301 - as all refusals
             if self._page and scope["method"] == "GET" and wants_page(scope, headers):
                 return await self._page()
-            kind, stream = accepted(headers.get(b"accept", b""))
-            return await self._answer(scope, receive, headers, kind, stream)
+            wishes = accepted(headers.get(b"accept", b""))
+            kind = wishes.kind
+            return await self._answer(scope, receive, headers, wishes)
         except BadRequest as error:
             return refusal(error, kind or JSON)
 
-    async def _answer(
-        self, scope: Scope, receive: Receive, headers: Headers, kind: str | None, stream: streams.Format | None
-    ) -> ASGIApp:
+    async def _answer(self, scope: Scope, receive: Receive, headers: Headers, wishes: Wishes) -> ASGIApp:
         """Answer in JSON of a kind, or by a stream if it is a subscription or the client takes nothing else."""
         began, token = time.perf_counter(), token_of(headers)
         try:
-            answer = await self._run(scope, receive, headers, self._live.context(token), streamed=stream is not None)
+            answer = await self._run(scope, receive, headers, self._live.context(token), wishes)
         except BadRequest as error:
             self.operations.add("unknown", "refused", [error.code], began)
             raise
-        if not isinstance(answer, Answer):
-            assert stream
-            self.operations.add(SUBSCRIPTION, "ok", [], began)
-            return streams.response(stream, answer, self._live, token)
-        self.operations.add(answer.operation, answer.outcome, answer.codes, began)
+        if isinstance(answer, Answer):
+            self.operations.add(answer.operation, answer.outcome, answer.codes, began)
+            return self._whole(answer, wishes, token)
+        if isinstance(answer, Parts):
+            return parts.Response(answer.bodies(), lambda: self._ended(answer, began))
+        assert wishes.stream
+        self.operations.add(SUBSCRIPTION, "ok", [], began)
+        return streams.response(wishes.stream, answer, self._live, token)
+
+    def _ended(self, answer: Parts, began: float) -> None:
+        self.operations.add("query", "errors" if answer.codes else "ok", answer.codes, began)
+
+    def _whole(self, answer: Answer, wishes: Wishes, token: str | None) -> ASGIApp:
+        kind = wishes.kind
         if kind is None:
-            assert stream
-            return streams.response(stream, streams.once(answer), self._live, token)
+            if wishes.stream is None:
+                return parts.Response(parts.once(answer))
+            return streams.response(wishes.stream, streams.once(answer), self._live, token)
         # The draft has 200 for every well-formed request in application/json, for the sake of old clients.
         status = 400 if answer.refused and kind == RESPONSE else 200
         return Reply(status, kind, orjson.dumps(answer.body), {})
 
     async def _run(
-        self, scope: Scope, receive: Receive, headers: Headers, context: Context, *, streamed: bool
-    ) -> Answer | AsyncGenerator[Answer]:
+        self, scope: Scope, receive: Receive, headers: Headers, context: Context, wishes: Wishes
+    ) -> Answer | Parts | AsyncGenerator[Answer]:
         queries = scope["method"] == "GET"
         if not queries and requests.is_form(headers):
             return await self._run_form(Request(scope, receive), context)
@@ -109,8 +128,10 @@ class GraphQL:
                 operation = await self._persisted.resolve(operation, context)
         except (Unauthenticated, UserServerUnavailable, PersistedQueryNotFound) as error:
             return refused(error)
-        if streamed and await self._executor.kind(operation) is OperationType.SUBSCRIPTION:
+        if wishes.stream and await self._executor.kind(operation) is OperationType.SUBSCRIPTION:
             return await self._executor.subscribe(operation, context)
+        if wishes.parts and (answer := await self._executor.in_parts(operation, context)):
+            return answer
         return await self._executor.run(operation, context, mutations=not queries)
 
     async def _run_form(self, request: Request, context: Context) -> Answer:
@@ -126,15 +147,16 @@ class GraphQL:
 
 
 @lru_cache(100)
-def accepted(accept: bytes) -> tuple[str | None, streams.Format | None]:
-    """The media type of a whole answer and the format of a stream; BadRequest (406) where a client takes neither."""
-    stream = streams.wanted(accept.decode("latin-1"))
+def accepted(accept: bytes) -> Wishes:
+    """What a client's Accept asks for; BadRequest (406) where it takes nothing that there is."""
+    text = accept.decode("latin-1")
+    stream, in_parts = streams.wanted(text), parts.wanted(text)
     try:
-        return media_type(accept), stream
+        return Wishes(media_type(accept), stream, in_parts)
     except BadRequest:
-        if stream is None:
+        if stream is None and not in_parts:
             raise
-        return None, stream
+        return Wishes(None, stream, in_parts)
 
 
 def media_type(accept: bytes) -> str:

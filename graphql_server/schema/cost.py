@@ -11,10 +11,13 @@ from graphql import (
     FieldNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
+    GraphQLDeferDirective,
+    GraphQLStreamDirective,
     InlineFragmentNode,
     IntValueNode,
     ListValueNode,
     OperationDefinitionNode,
+    SelectionNode,
     SelectionSetNode,
     ValueNode,
     VariableNode,
@@ -25,6 +28,8 @@ from graphql_server.schema.limits import Limits, check, fragments_of
 
 PAGED = ("datasets", "images")
 SINGLE = ("dataset", "image", "untrained", "node", "savedBy")
+# What is put off is kept and told of by itself, each time, which takes as long as an object.
+PUT_OFF = (GraphQLDeferDirective.name, GraphQLStreamDirective.name)
 # A fix is decoded and written, which takes as long as reading a hundred objects.
 FIX_COST = 100
 # What one item of a list costs.
@@ -70,7 +75,11 @@ class Cost:
 
 def _priced(selections: SelectionSetNode, fragments: Mapping[str, FragmentDefinitionNode]) -> list[_Priced]:
     found: list[_Priced] = []
-    for field in _fields(selections, fragments):
+    for field in _selected(selections, fragments):
+        if any(directive.name.value in PUT_OFF for directive in field.directives or ()):
+            found.append(_Priced(1, []))
+        if not isinstance(field, FieldNode):
+            continue
         below = _priced(field.selection_set, fragments) if field.selection_set else []
         varies = any(isinstance(argument.value, VariableNode) for argument in field.arguments or ())
         size = partial(_size, field) if varies else _size(field, {})
@@ -98,16 +107,15 @@ def _defaults(operation: OperationDefinitionNode) -> dict[str, ConstValueNode]:
     return {node.variable.name.value: node.default_value for node in variables if node.default_value}
 
 
-def _fields(selections: SelectionSetNode, fragments: Mapping[str, FragmentDefinitionNode]) -> Iterator[FieldNode]:
+def _selected(selections: SelectionSetNode, fragments: Mapping[str, FragmentDefinitionNode]) -> Iterator[SelectionNode]:
+    """The fields of one object, and the fragments around them."""
     places = [selections]
     while places:
         for selection in places.pop().selections:
-            if isinstance(selection, FieldNode):
-                yield selection
-            elif isinstance(selection, FragmentSpreadNode):
+            yield selection
+            if isinstance(selection, FragmentSpreadNode):
                 places.append(fragments[selection.name.value].selection_set)
-            else:
-                assert isinstance(selection, InlineFragmentNode)
+            elif isinstance(selection, InlineFragmentNode):
                 places.append(selection.selection_set)
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, cast
 import structlog
 from graphql import DocumentNode, ExecutionResult, GraphQLError, OperationType
 from graphql.execution import (  # half typed by graphql-core
-    execute,  # pyright: ignore[reportUnknownVariableType]
+    experimental_execute_incrementally,  # pyright: ignore[reportUnknownVariableType]
     subscribe,  # pyright: ignore[reportUnknownVariableType]
 )
 from strawberry.schema.config import StrawberryConfig
@@ -25,6 +25,7 @@ from graphql_server.schema.limits import Limits
 from graphql_server.schema.mutation import Mutation
 from graphql_server.schema.operations import Document, Ready
 from graphql_server.schema.pacing import Host, PacedExecutor, Rounds
+from graphql_server.schema.parts import PartingExecutor, Parts
 from graphql_server.schema.permissions import GuardedSchema
 from graphql_server.schema.query import Query
 from graphql_server.schema.scalars import SCALARS
@@ -55,7 +56,7 @@ def build_schema() -> GuardedSchema:
         mutation=Mutation,
         subscription=Subscription,
         federation_version="2.9",  # the newest that all three composers take
-        config=StrawberryConfig(scalar_map=SCALARS),
+        config=StrawberryConfig(scalar_map=SCALARS, enable_experimental_incremental_execution=True),
     )
 
 
@@ -94,6 +95,18 @@ class Executor:
             return answer_of(await self._by_core(document.node, operation, context), kind.value)
         self.planned += 1
         return Answer({"data": data}, operation="query")
+
+    async def in_parts(self, operation: Operation, context: Context) -> Answer | Parts | None:
+        """Answer a query that puts something off, in parts where anything is left for later; None for all others."""
+        checked = await self._checked(operation)
+        if isinstance(checked, Answer):
+            return checked
+        document, ready = checked
+        if not document.in_parts or ready.node.operation is not OperationType.QUERY:
+            return None
+        self.handed_over += 1
+        result = await self._by_core(document.sent, operation, context, PartingExecutor)
+        return answer_of(result, "query") if isinstance(result, ExecutionResult) else Parts(result)
 
     async def kind(self, operation: Operation) -> OperationType | None:
         """Whether it is a query, a mutation or a subscription; None where it is refused."""
@@ -142,18 +155,29 @@ class Executor:
             await asyncio.sleep(0)
         return None
 
-    async def _by_core(self, document: DocumentNode, operation: Operation, context: Context) -> ExecutionResult:
-        result = execute(self._schema, document, **self._options(operation, context))
-        return result if isinstance(result, ExecutionResult) else await result
+    async def _by_core(
+        self,
+        document: DocumentNode,
+        operation: Operation,
+        context: Context,
+        executor: type[PacedExecutor] = PacedExecutor,
+    ) -> Any:
+        # Its `execute` refuses a schema that has @defer.
+        begun = experimental_execute_incrementally(
+            self._schema, document, **self._options(operation, context, executor)
+        )
+        return await begun if isawaitable(begun) else begun
 
-    def _options(self, operation: Operation, context: Context) -> dict[str, Any]:
+    def _options(
+        self, operation: Operation, context: Context, executor: type[PacedExecutor] = PacedExecutor
+    ) -> dict[str, Any]:
         context.start()
         return {
             "context_value": context,
             "variable_values": dict(operation.variables),
             "operation_name": operation.name,
             "max_coercion_errors": MOST_ERRORS,
-            "executor_class": PacedExecutor,
+            "executor_class": executor,
             "hide_suggestions": not self._introspection,
             "rounds": self._rounds,
             "pace": context.pace,

@@ -1,9 +1,10 @@
 """Documents and their operations, with all that can be known of an operation before its variables are sent."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from graphql import (
+    REMOVE,
     BooleanValueNode,
     DirectiveNode,
     DocumentNode,
@@ -17,33 +18,49 @@ from graphql import (
 )
 
 from graphql_server.planner import Plan, Planner
-from graphql_server.schema.cost import Cost
+from graphql_server.schema.cost import PUT_OFF, Cost
 
 CONDITIONS = (GraphQLIncludeDirective.name, GraphQLSkipDirective.name)
 
 
 class Document:
-    """A document that is good to run."""
+    """A document that is good to run: as it was `sent`, and the `node` that is answered at once.
 
-    def __init__(self, node: DocumentNode) -> None:
-        self.node = node
-        self._names = sorted(_condition_names(node))
+    The two differ where something is put off by @defer or @stream.
+    """
+
+    def __init__(self, sent: DocumentNode) -> None:
+        found = _Directives()
+        visit(sent, found)
+        self.sent = sent
+        self.node: DocumentNode = visit(sent, _AtOnce()) if found.put_off else sent
+        self._names = sorted(found.conditions)
         self._ready: dict[str | None, Ready] = {}
 
     def operation(self, name: str | None) -> "Ready | None":
         """The operation of this name, or the only one; None where that is not clear."""
         ready = self._ready.get(name)
         if ready is None and (node := get_operation_ast(self.node, name)):
-            ready = self._ready[name] = Ready(self.node, node, self._names)
+            ready = self._ready[name] = Ready(self.node, node, self._names, self._cost(name))
         return ready
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether it may be answered in parts."""
+        return self.sent is not self.node
+
+    def _cost(self, name: str | None) -> Cost:
+        operation = get_operation_ast(self.sent, name)
+        assert operation
+        return Cost(self.sent, operation)
 
 
 class Ready:
     """An operation: what it costs, and its plans by the values of the variables that its conditions have."""
 
-    def __init__(self, document: DocumentNode, node: OperationDefinitionNode, names: list[str]) -> None:
+    def __init__(self, document: DocumentNode, node: OperationDefinitionNode, names: list[str], cost: Cost) -> None:
         self.node = node
-        self.cost = Cost(document, node)
+        self.cost = cost
         self.plans: dict[tuple[bool, ...], Plan | None] = {}
         self._document = document
         self._names = names
@@ -64,21 +81,24 @@ class Ready:
         return planner.plan(self._document, self.node, dict(zip(self._names, conditions, strict=True)))
 
 
-def _condition_names(document: DocumentNode) -> Iterator[str]:
-    found = _Conditions()
-    visit(document, found)
-    yield from found.names
+class _Directives(Visitor):
+    """Finds the variables in conditions, and whether anything is put off."""
 
-
-class _Conditions(Visitor):
     def __init__(self) -> None:
         super().__init__()
-        self.names = set[str]()
+        self.conditions = set[str]()
+        self.put_off = False
 
     def enter_directive(self, node: DirectiveNode, *_: Any) -> None:
+        self.put_off |= node.name.value in PUT_OFF
         if node.name.value in CONDITIONS:
-            self.names.update(
+            self.conditions.update(
                 argument.value.name.value
                 for argument in node.arguments or ()
                 if isinstance(argument.value, VariableNode)
             )
+
+
+class _AtOnce(Visitor):
+    def enter_directive(self, node: DirectiveNode, *_: Any) -> Any:
+        return REMOVE if node.name.value in PUT_OFF else None

@@ -81,7 +81,7 @@ class Pace:
             quiet = 0 if self._waiting else quiet + 1
 
 
-class PacedExecutor(Executor[None]):
+class PacedExecutor(Executor[Any]):
     """graphql-core's executor, which keeps the pace."""
 
     def __init__(self, *args: Any, rounds: Rounds, pace: Pace, **options: Any) -> None:
@@ -96,24 +96,24 @@ class PacedExecutor(Executor[None]):
         path: Any,
         grouped_field_set: Any,
         new_defer_usages: Any,
-        position_context: None,
+        position_context: Any,
     ) -> Any:
         arguments = (parent_type, source_value, path, grouped_field_set, new_defer_usages, position_context)
         complete = super().execute_collected_subfields
         if self._rounds.spent:
-            return self._later(complete, arguments)
+            return self._later(len(grouped_field_set), complete, arguments)
         self._rounds.add(len(grouped_field_set))
         return complete(*arguments)
 
-    async def _later(self, complete: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    async def _later(self, fields: int, complete: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         with self._pace.waiting():
             await self._rounds.turn()
-        self._rounds.add(len(arguments[3]))
+        self._rounds.add(fields)
         completed = complete(*arguments)
         return await completed if isawaitable(completed) else completed
 
     def complete_list_value(
-        self, return_type: Any, field_details_list: Any, info: Any, path: Any, result: Any, position_context: None
+        self, return_type: Any, field_details_list: Any, info: Any, path: Any, result: Any, position_context: Any
     ) -> Any:
         items = cast("list[Any]", result)
         # A list that cannot be done in this round asks for its turn item by item; a future for each would be dear.
@@ -123,11 +123,11 @@ class PacedExecutor(Executor[None]):
         return complete(return_type, field_details_list, info, path, result, position_context)
 
     async def _paced(self, items: list[Any]) -> AsyncGenerator[Any]:
-        with self._pace.waiting():
-            for item in items:
-                if self._rounds.spent:
+        for item in items:
+            if self._rounds.spent:
+                with self._pace.waiting():
                     await self._rounds.turn()
-                yield item
+            yield item  # and wait for no more than a turn: who streams the list may take its time
 
 
 # A value is read and written in a hundredth of the time that graphql-core takes for a field.

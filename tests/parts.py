@@ -1,0 +1,107 @@
+"""A client that takes answers in parts, and puts the parts together as the incremental delivery specification tells.
+
+https://specs.apollo.dev/incremental/v0.2/
+"""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import httpx
+import orjson
+
+from tests.servers import Server
+
+# What Apollo Client 4 sends with its handler of GraphQL 17.
+ACCEPT = "multipart/mixed;incrementalSpec=v0.2,application/graphql-response+json,application/json;q=0.9"
+TYPE = "multipart/mixed;boundary=graphql;incrementalSpec=v0.2"
+
+
+@contextmanager
+def parting(server: Server, query: str, variables: dict[str, Any] | None = None) -> Generator[httpx.Response]:
+    """The response as it comes."""
+    body, headers = {"query": query, "variables": variables or {}}, {**server.headers, "accept": ACCEPT}
+    with (
+        httpx.Client(verify=False, timeout=30) as client,
+        client.stream("POST", f"{server.url}/graphql", json=body, headers=headers) as response,
+    ):
+        yield response
+
+
+def parts_of(content: bytes) -> list[dict[str, Any]]:
+    """The bodies of a whole multipart response, whose form must be right to the letter."""
+    begin, *parts, end = content.split(b"\r\n--graphql")
+    assert end == b"--\r\n"
+    head = b"Content-Type: application/json\r\n\r\n"
+    bodies = [begin.removeprefix(b"--graphql\r\n"), *(part.removeprefix(b"\r\n") for part in parts)]
+    assert begin.startswith(b"--graphql\r\n")
+    assert all(body.startswith(head) for body in bodies)
+    return [orjson.loads(body.removeprefix(head)) for body in bodies]
+
+
+def ask(server: Server, query: str, variables: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    with parting(server, query, variables) as response:
+        assert (response.status_code, response.headers["content-type"]) == (200, TYPE), response.read()
+        return parts_of(response.read())
+
+
+class Merged:
+    """What a client has after the parts that have come."""
+
+    def __init__(self, first: dict[str, Any]) -> None:
+        self.data = first["data"]
+        self.errors: list[Any] = list(first.get("errors", ()))
+        self.pending: dict[str, list[str | int]] = {}
+        self.seen = set[str]()
+        self.has_next = True
+        self._note(first)
+
+    def take(self, part: dict[str, Any]) -> None:
+        assert self.has_next, "nothing comes behind the last part"
+        self._note(part)
+        for piece in part.get("incremental", ()):
+            place = self._place([*self.pending[piece["id"]], *piece.get("subPath", ())])
+            self.errors += piece.get("errors", ())
+            if "items" in piece:
+                place += piece["items"]
+            else:
+                merge(place, piece["data"])
+        for done in part.get("completed", ()):
+            del self.pending[done["id"]]
+            self.errors += done.get("errors", ())
+
+    def _note(self, part: dict[str, Any]) -> None:
+        for promised in part.get("pending", ()):
+            assert promised["id"] not in self.seen
+            self.seen.add(promised["id"])
+            self.pending[promised["id"]] = promised["path"]
+        self.has_next = part["hasNext"]
+
+    def _place(self, path: list[str | int]) -> Any:
+        place = self.data
+        for key in path:
+            place = place[key]
+        return place
+
+
+def merge(into: Any, data: Any) -> None:
+    if isinstance(data, dict):
+        for key, value in cast("dict[str, Any]", data).items():
+            if key in into and isinstance(value, (dict, list)):
+                merge(into[key], value)
+            else:
+                into[key] = value
+    else:
+        for at, value in enumerate(data):
+            merge(into[at], value)
+
+
+def merged(parts: list[dict[str, Any]]) -> Merged:
+    """All parts together; nothing may be left open."""
+    first, *others = parts
+    whole = Merged(first)
+    for part in others:
+        whole.take(part)
+    assert not whole.has_next
+    assert whole.pending == {}
+    return whole

@@ -1,0 +1,214 @@
+"""Answers in parts: what @defer and @stream put off comes behind the rest, and is the same answer in the end."""
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.chaos.mysql import stranger
+from tests.front_door import JSON, RESPONSE, assert_refused
+from tests.parts import ACCEPT, ask, merged, parting, parts_of
+from tests.photos import photo
+from tests.processes import free_port
+from tests.rows import Reader, put_datasets, put_images, serving, untrained_pk
+from tests.servers import Server, running, settings_for, statements_sent
+from tests.test_metrics import read, value
+
+IMAGES = 250
+# What is put off stands behind the rest, so that the parts put together have the whole answer's order.
+QUERIES = {
+    "a fragment": "{ datasets { nodes { title ... @defer { images(first: 2) { nodes { originalFileName } } } } } }",
+    "a fragment with a name": """{ datasets { nodes { pk ...Pictures @defer(label: "pictures") } } }
+        fragment Pictures on Dataset { images(first: 3) { totalCount nodes { url } pageInfo { hasNextPage } } }""",
+    "all": "{ ... @defer { datasets { nodes { pk } } untrained { title } } }",
+    "fragments in fragments": """{ untrained { pk ... @defer { title ... @defer { images(first: 3) {
+        nodes { pk ... @defer { originalFileName } } } } } } }""",
+    "two fragments of the same": """{ untrained { pk ... @defer(label: "a") { images { totalCount } }
+        ... @defer(label: "b") { images { totalCount nodes { pk } } } } }""",
+    "a page": """{ images(first: 240) { nodes @stream(initialCount: 10) {
+        pk originalFileName url dataset { title } } } }""",
+    "a page from nothing on": "{ images(first: 240) { edges @stream { cursor node { pk } } } }",
+    "a page in its first items": "{ images(first: 20) { nodes @stream(initialCount: 20) { pk } } }",
+    "nothing": '{ images(filter: {originalFileName: {equals: "x"}}) { nodes @stream { pk } } }',
+    "a page from the end": "{ images(last: 150) { pageInfo { startCursor } edges @stream { node { pk } } } }",
+    "a page and its place": """{ images(first: 150) { pageInfo { endCursor hasNextPage hasPreviousPage }
+        nodes @stream { pk } } }""",
+    "a page and its place, deferred": """{ images(first: 150) { nodes @stream(initialCount: 5) { pk }
+        ... @defer { pageInfo { endCursor hasNextPage } totalCount } } }""",
+    "a page in a deferred fragment": """{ ... @defer { images(first: 150) { nodes @stream(initialCount: 5) { pk }
+        pageInfo { endCursor hasNextPage } } } }""",
+    "both forms of a page": """{ images(first: 150) { nodes @stream(initialCount: 2) { pk }
+        edges @stream(initialCount: 5) { cursor } } }""",
+    "pages in a page": "{ datasets { nodes @stream(initialCount: 1) { pk images(first: 2) { nodes { pk } } } } }",
+    "streams in a stream": """{ datasets { nodes @stream { pk images(first: 120) {
+        nodes @stream(initialCount: 1) { pk ... @defer { sha256 } } } } } }""",
+    "objects by their ids": '{ nodes(ids: ["SW1hZ2U6MQ==", "SW1hZ2U6OTk5OTk=", "RGF0YXNldDox"]) @stream { id } }',
+    "an error": '{ untrained { pk ... @defer { images(after: "x") { totalCount } } } }',
+    "an error in a list": """{ _entities(representations: [{__typename: "Dataset", pk: 1}, {__typename: "X"}])
+        @stream(initialCount: 1) { ... on Dataset { pk } } }""",
+    "an error after others": """{ untrained { pk ... @defer { title }
+        ... @defer { images(first: 1001) { totalCount } } } }""",
+}
+
+
+@pytest.fixture(scope="module", params=["sqlite", "mysql"])
+def library(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Generator[Reader]:
+    with serving(request.param, request, tmp_path_factory.mktemp("parts")) as server:
+        for pk in (untrained_pk(server), *put_datasets(server, ["lunch", "dinner", "empty"])[:2]):
+            put_images(server, pk, [{"original_file_name": f"{number}.jpg"} for number in range(IMAGES)])
+        yield server
+
+
+def told(errors: list[dict[str, Any]]) -> list[Any]:
+    return sorted(([error["extensions"]["code"], error["path"], error["message"]] for error in errors), key=str)
+
+
+@pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES)
+def test_the_parts_together_are_the_whole_answer(library: Reader, query: str) -> None:
+    whole = library.result(query)
+    parts = merged(ask(library, query))
+    assert told(parts.errors) == told(whole.get("errors", []))
+    if whole["data"]:
+        assert orjson.dumps(parts.data) == orjson.dumps(whole["data"])
+
+
+DEFERRED, STREAMED = QUERIES["a fragment"], QUERIES["a page"]
+OTHERS = {
+    "any": "*/*",
+    "Apollo's older handler": f"multipart/mixed;deferSpec=20220824,{RESPONSE},{JSON};q=0.9",
+    "urql": f"{RESPONSE}, application/graphql+json, {JSON}, text/event-stream, multipart/mixed",
+    "GraphiQL": f"{JSON}, multipart/mixed",
+    "Relay's and fetch's": JSON,
+    "another version": f"multipart/mixed;incrementalSpec=v0.1, {JSON}",
+}
+
+
+@pytest.mark.parametrize("accept", OTHERS.values(), ids=OTHERS)
+def test_whoever_does_not_ask_for_these_parts_gets_the_same_answer_at_once(library: Reader, accept: str) -> None:
+    for query in (DEFERRED, STREAMED):
+        answer = library.post(query, accept=accept)
+        assert answer.headers["content-type"].partition(";")[0] in (JSON, RESPONSE)
+        assert orjson.dumps(answer.json()["data"]) == orjson.dumps(merged(ask(library, query)).data)
+
+
+def test_what_is_put_off_is_planned_for_whoever_gets_it_at_once(library: Reader) -> None:
+    with statements_sent() as statements:
+        library.data(STREAMED.replace("dataset { title }", ""))
+    assert ["original_file_name" in text and "sha256" not in text for text in statements] == [True]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "{ images(first: 20) { nodes @stream(initialCount: 30) { pk } } }",
+        "query($now: Boolean! = false) { untrained { pk ... @defer(if: $now) { title } } }",
+        "{ untrained { pk ... @skip(if: true) @defer { title } } }",
+        "{ untrained { pk } }",
+        "mutation { removeImage(input: {pk: 999999}) { ... @defer { image { pk } } } }",
+    ],
+)
+def test_where_nothing_is_put_off_the_answer_is_whole(library: Reader, query: str) -> None:
+    with parting(library, query) as answer:
+        answer.read()
+    assert answer.headers["content-type"].partition(";")[0] == RESPONSE
+    assert answer.json() == library.result(query)
+
+
+def test_a_client_that_takes_nothing_but_parts_gets_one(library: Reader) -> None:
+    accept = ACCEPT.partition(",")[0]
+    for query in ("{ untrained { title } }", "{ untrained { titel } }"):
+        (part,) = parts_of(library.post(query, accept=accept).content)
+        assert part == {**library.result(query), "hasNext": False}
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "{ untrained { pk @stream } }",
+        '{ ... @defer(label: "x") { untrained { pk } } images { nodes @stream(label: "x") { pk } } }',
+        "query($name: String) { ... @defer(label: $name) { untrained { pk } } }",
+        "mutation { ... @defer { removeImage(input: {pk: 1}) { image { pk } } } }",
+        "subscription { ... @defer { imageSaved { cursor } } }",
+        "subscription { imageSaved { ... @defer { cursor } } }",
+        "{ images { nodes @stream(initialCount: 1) { pk } nodes @stream(initialCount: 2) { pk } } }",
+    ],
+)
+def test_what_cannot_be_put_off_is_refused_before_anything_is_done(library: Reader, query: str) -> None:
+    for accept in (ACCEPT, JSON):
+        assert_refused(library.post(query, accept=accept), 200 if accept == JSON else 400, "GRAPHQL_VALIDATION_FAILED")
+
+
+def test_a_negative_count_is_the_clients_mistake(library: Reader) -> None:
+    with parting(library, "query($n: Int!) { images { nodes @stream(initialCount: $n) { pk } } }", {"n": -1}) as answer:
+        answer.read()
+    assert [error["extensions"]["code"] for error in answer.json()["errors"]] == ["BAD_USER_INPUT"]
+
+
+def test_a_stranger_learns_nothing_from_any_part(library: Reader) -> None:
+    stranger = Reader(library.url, library.settings, library.user_server, "a-stranger", library.client)
+    for query in (DEFERRED, STREAMED):
+        answer = stranger.post(query, accept=ACCEPT).json()
+        assert (answer["data"], told(answer["errors"])[0][0]) == (None, "UNAUTHENTICATED")
+    parts = merged(ask(stranger, QUERIES["all"]))
+    assert (parts.data, {code for code, *_ in told(parts.errors)}) == ({}, {"UNAUTHENTICATED"})
+
+
+@pytest.mark.parametrize(
+    ("query", "limit"),
+    [
+        ("{ datasets(first: 100) { nodes { ... @defer { images(first: 1000) { nodes { pk } } } } } }", "COST"),
+        # 900 images alone would be no more than there may be.
+        ("{ images(first: 1000) { nodes { " + "... @defer { pk } " * 20 + "} } }", "COST"),
+        ("{ untrained { " + "... @defer { pk } " * 51 + "} }", "DIRECTIVES"),
+    ],
+)
+def test_what_is_put_off_counts_as_what_is_not(library: Reader, query: str, limit: str) -> None:
+    answer = library.post(query, accept=ACCEPT)
+    assert_refused(answer, 400, "QUERY_TOO_COMPLEX")
+    assert f"QUERY_{limit}" in answer.text
+
+
+@pytest.mark.parametrize("engine", ["mysql"], indirect=True)
+def test_the_head_comes_before_what_is_put_off_is_read(server: Server) -> None:
+    image = server.save(photo())
+    with stranger(server.settings.database_url) as other:
+        other.run("LOCK TABLES image_info WRITE")
+        with parting(server, "{ untrained { title ... @defer { images { nodes { pk } } } } }") as response:
+            pieces = response.iter_bytes()
+            came = b""
+            while came.count(b"--graphql") < 2:
+                came += next(pieces)
+            assert b'{"data":{"untrained":{"title":"untrained"}}' in came
+            other.run("UNLOCK TABLES")
+            came += b"".join(pieces)
+    assert merged(parts_of(came)).data["untrained"]["images"] == {"nodes": [{"pk": image["pk"]}]}
+
+
+@pytest.mark.parametrize("engine", ["mysql"], indirect=True)
+def test_what_fails_later_is_told_as_what_fails_at_once(database_url: str, media_root: Path) -> None:
+    query = "{ datasets { nodes { title ... @defer { images { nodes { pk } } } } } }"
+    with (
+        running(settings_for(database_url, media_root, database_seconds=0.5)) as server,
+        stranger(database_url) as other,
+    ):
+        other.run("LOCK TABLES image_info WRITE")
+        parts = merged(ask(server, query))
+    assert parts.data["datasets"]["nodes"][0] == {"title": "untrained"}
+    assert [(code, path[:3]) for code, path, _ in told(parts.errors)] == [
+        ("DATABASE_UNAVAILABLE", ["datasets", "nodes", 0])
+    ]
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+def test_an_answer_in_parts_is_one_operation_and_one_request(database_url: str, media_root: Path) -> None:
+    place = f"127.0.0.1:{free_port()}"
+    with running(settings_for(database_url, media_root, metrics=("127.0.0.1", int(place.partition(":")[2])))) as server:
+        assert len(ask(server, QUERIES["an error after others"])) > 1
+        assert len(ask(server, QUERIES["all"])) > 1
+        samples = read(place)
+    for outcome in ("ok", "errors"):
+        assert value(samples, "operation_duration_seconds_count", operation="query", outcome=outcome) == 1
+    assert value(samples, "errors_total", code="BAD_USER_INPUT") == 1
+    assert value(samples, "http_request_duration_seconds_count", route="graphql") == 2
