@@ -132,7 +132,7 @@ def media_app(root: Path, keys: tuple[str, ...]) -> ASGIApp:
 
 def _live(settings: Settings, parts: Parts) -> Live:
     limits = Limits(**{name: getattr(settings, f"query_{name}") for name in Limits.__dataclass_fields__})
-    executor = Executor(limits, introspection=settings.introspection)
+    executor = Executor(limits, settings.operation_seconds, introspection=settings.introspection)
     # A transaction has ended by then, and its changes can be seen.
     feed = Feed(parts.album.database, settings.database_seconds + 1, settings.live_buffer)
     bounds = Bounds(connections=settings.live_connections, subscriptions=settings.live_subscriptions)

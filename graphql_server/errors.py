@@ -20,6 +20,7 @@
         ├── UserServerUnavailable     USER_SERVER_UNAVAILABLE
         ├── DatabaseUnavailable       DATABASE_UNAVAILABLE
         ├── StorageUnavailable        STORAGE_UNAVAILABLE
+        ├── OperationTimedOut         OPERATION_TIMED_OUT
         ├── TooManySubscriptions      TOO_MANY_SUBSCRIPTIONS
         └── ServerStopping            SERVER_STOPPING
 
@@ -116,6 +117,10 @@ class DatabaseUnavailable(Unavailable):
 
 class StorageUnavailable(Unavailable):
     code = "STORAGE_UNAVAILABLE"
+
+
+class OperationTimedOut(Unavailable):
+    code = "OPERATION_TIMED_OUT"
 
 
 class TooManySubscriptions(Unavailable):

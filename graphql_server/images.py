@@ -16,7 +16,14 @@ from graphql_server import datasets, tallies
 from graphql_server.changes import Kind, record
 from graphql_server.database import Again, Database, Transaction
 from graphql_server.engines import Row
-from graphql_server.errors import BadUserInput, Conflict, DatasetServerError, NotFound, StorageUnavailable
+from graphql_server.errors import (
+    BadUserInput,
+    Conflict,
+    DatasetServerError,
+    NotFound,
+    OperationTimedOut,
+    StorageUnavailable,
+)
 from graphql_server.figures import Uploads
 from graphql_server.idempotency import Once, recall, remember
 from graphql_server.listings import Order, Table
@@ -26,8 +33,7 @@ from graphql_server.pictures import Decoder, Picture
 
 LONGEST_NAME = 255
 AT_ONCE = 32  # saves; the clock of a transaction runs for those who wait for a connection too
-# GraphQL gives a key as an Int; the user server may have larger ones, and these are not kept.
-LARGEST_USER_PK = 2**31 - 1
+LARGEST_USER_PK = 2**31 - 1  # which GraphQL can give; larger ones of the user server are not kept
 COLUMNS = columns_of(ImageInfo, without="unique_sha256")
 TABLE = Table(
     name="image_info",
@@ -118,17 +124,20 @@ class Album:
     uploads: Uploads = field(default_factory=Uploads)
     turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
 
-    async def save_fix(self, file: Readable, fix: Fix) -> Saved:
+    async def save_fix(self, file: Readable, fix: Fix, until: float | None = None) -> Saved:
         """Save a photo into the untrained dataset; gives its row once that and the file are on disk.
 
-        A photo that is there already is not saved again unless that is asked for, nor is a fix whose key has
-        been sent before. The slow part, reading and decoding the file, is done before the transaction begins. Raises
-        BadUserInput (FileTooLarge, ImageUnreadable), Conflict and Unavailable; then neither row nor file is left.
+        A photo that is there already is not saved again unless that is asked for, nor is a fix whose key has been
+        sent before. The slow part, reading and decoding, comes before the transaction, and is given up at `until`, in
+        the event loop's time. Raises BadUserInput, Conflict and Unavailable; then neither row nor file is left.
         """
         began = time.perf_counter()
         try:
-            async with self.turns:
-                saved = await self._save_fix(file, fix)
+            async with asyncio.timeout_at(until) as limit, self.turns:
+                saved = await self._save_fix(file, fix, limit)
+        except TimeoutError:
+            self.uploads.refused[OperationTimedOut.code] += 1
+            raise OperationTimedOut("There was no time left to save this (OPERATION_SECONDS).") from None
         except DatasetServerError as error:
             self.uploads.refused[error.code] += 1
             raise
@@ -138,15 +147,15 @@ class Album:
         self.uploads.known += not saved.created
         return saved
 
-    async def _save_fix(self, file: Readable, fix: Fix) -> Saved:
+    async def _save_fix(self, file: Readable, fix: Fix, limit: asyncio.Timeout) -> Saved:
         fix.check()
         glance = self.decoder.glance()
         staged = await self.media.stage(file, self.max_upload_bytes, glance)
         self.uploads.bytes += staged.byte_size
         try:
             picture = glance.picture or await self.decoder.inspect(staged.path, staged.sha256)
-            save = partial(self._save, fix, staged, picture, fix.once(staged.sha256))
-            return await self.database.transact(save)
+            limit.reschedule(None)  # the transaction has a limit of its own, and is not given up
+            return await self.database.transact(partial(self._save, fix, staged, picture, fix.once(staged.sha256)))
         finally:
             await self._discard(staged)
 

@@ -178,6 +178,9 @@ class Settings:
     query_cost: int = _setting(
         "objects that an operation may give, page sizes multiplied by nesting", _integer(1, 1 << 31), 20_000
     )
+    operation_seconds: float = _setting(
+        "how long a query may take, and a mutation begin something new", _seconds(0.1, 600), 20.0
+    )
     live_connections: int = _setting("subscribers' connections to a worker at once", _integer(0, 100_000), 1000)
     live_subscriptions: int = _setting("operations at once on one WebSocket", _integer(1, 1000), 100)
     live_buffer: int = _setting("changes that may wait for a subscriber", _integer(1, 100_000), 1000)

@@ -114,7 +114,7 @@ def test_made_up_operations_have_the_same_answer_planned_and_plain(
 
 async def compare(server: Reader) -> None:
     limits = Limits(cost=1_000_000)
-    fast, plain = Executor(limits, introspection=True), Plain(limits, introspection=True)
+    fast, plain = Executor(limits, 20, introspection=True), Plain(limits, 20, introspection=True)
     async with parts_of(server) as parts:
         known = await known_of(plain, parts)
         good = 0

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import structlog
 from graphql import ExecutionResult, GraphQLError
 
-from graphql_server.errors import DatasetServerError
+from graphql_server.errors import DatasetServerError, OperationTimedOut
 from graphql_server.schema.documents import coded
 
 # graphql-core repeats in its messages what it was sent, and lists every place: an answer should not outgrow its cause.
@@ -41,6 +41,12 @@ def refused(error: DatasetServerError, operation: str = "unknown") -> Answer:
     return Answer(
         {"errors": [formatted(GraphQLError(str(error), original_error=error))]}, refused=True, operation=operation
     )
+
+
+def timed_out(error: OperationTimedOut) -> Answer:
+    """The answer to a query that was cut off: what it had read by then is not told."""
+    body = {"errors": [formatted(GraphQLError(str(error), original_error=error))], "data": None}
+    return Answer(body, operation="query")
 
 
 def answer_of(result: ExecutionResult, operation: str) -> Answer:

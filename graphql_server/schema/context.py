@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import strawberry
 
 from graphql_server import datasets, images
-from graphql_server.errors import Unavailable
+from graphql_server.errors import OperationTimedOut, Unavailable
 from graphql_server.feed import Feed
 from graphql_server.images import Album
 from graphql_server.listings import Table
@@ -29,6 +29,8 @@ class Context:
         self._users = users
         self._token = token
         self.failure: Unavailable | None = None
+        self.until: float | None = None
+        self._seconds = 0.0
         self._known: User | None = None
         self._user: asyncio.Task[User] | None = None
 
@@ -36,6 +38,19 @@ class Context:
         """Begin anew with nothing loaded, to read these columns; after a `failure` none, so that none waits twice."""
         self.pace = Pace()
         self.loaders = Loaders(Source(self.album.database, columns, self.failure), self.pace, presume=presume)
+
+    def hurry(self, until: float, seconds: float) -> None:
+        """Begin no change after that moment of the event loop's time; what was changed may be read for so long."""
+        self.until, self._seconds = until, seconds
+
+    def check_time(self) -> None:
+        """Raise OperationTimedOut where it is too late to change anything more."""
+        if self.until is not None and asyncio.get_running_loop().time() > self.until:
+            raise OperationTimedOut("There was no time left to begin this (OPERATION_SECONDS).")
+
+    def changed(self) -> None:
+        """Forget what was loaded before a change; the change is done, so there is some time to tell of it."""
+        self.loaders.forget(asyncio.get_running_loop().time() + self._seconds)
 
     async def user(self) -> User:
         """Whoever asks, by the user server's word; it is asked once, however many root fields there are.

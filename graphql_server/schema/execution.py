@@ -15,10 +15,11 @@ from graphql.execution import (  # half typed by graphql-core
 )
 from strawberry.schema.config import StrawberryConfig
 
-from graphql_server.errors import BadRequest, QueryTooComplex, Unavailable
+from graphql_server.errors import BadRequest, OperationTimedOut, QueryTooComplex, Unavailable
 from graphql_server.planner import Plan, Planner
-from graphql_server.schema.answers import Answer, answer_of, formatted, refused, told
+from graphql_server.schema.answers import Answer, answer_of, formatted, refused, timed_out, told
 from graphql_server.schema.context import Context
+from graphql_server.schema.deadlines import Deadline, Deadlines
 from graphql_server.schema.documents import MOST_ERRORS, Documents
 from graphql_server.schema.fields import links_of
 from graphql_server.schema.limits import Limits
@@ -66,8 +67,9 @@ class Executor:
     `planned` counts the operations that were answered as planned, `handed_over` those that graphql-core answered.
     """
 
-    def __init__(self, limits: Limits, *, introspection: bool) -> None:
+    def __init__(self, limits: Limits, seconds: float, *, introspection: bool) -> None:
         self._limits = limits
+        self._deadlines = Deadlines(seconds)
         self._introspection = introspection
         schema = build_schema()
         # Strawberry has no public way to graphql-core's schema.
@@ -79,6 +81,13 @@ class Executor:
 
     async def run(self, operation: Operation, context: Context, *, mutations: bool = True) -> Answer:
         """Run an operation; without `mutations` (HTTP GET) only queries. Raises BadRequest for what is not run so."""
+        try:
+            with self._deadlines.begin() as deadline:
+                return await self._run(operation, context, deadline, mutations=mutations)
+        except OperationTimedOut as error:
+            return timed_out(error)
+
+    async def _run(self, operation: Operation, context: Context, deadline: Deadline, *, mutations: bool) -> Answer:
         checked = await self._checked(operation)
         if isinstance(checked, Answer):
             return checked
@@ -88,6 +97,9 @@ class Executor:
             raise BadRequest(ONLY_STREAMS, 406, "NOT_ACCEPTABLE")
         if not mutations and kind is not OperationType.QUERY:
             raise BadRequest("GET only queries; send mutations by POST.", 405, "METHOD_NOT_ALLOWED")
+        if kind is OperationType.MUTATION:
+            deadline.lift()
+            context.hurry(deadline.end, self._deadlines.seconds)
         plan = await self.documents.plan(ready, operation.variables)
         data = await self._as_planned(plan, operation, context) if plan else None
         if data is None:

@@ -3,14 +3,14 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Generic, TypeVar
 
 from graphql_server import datasets, images
 from graphql_server.database import Database
 from graphql_server.engines import Row
-from graphql_server.errors import Unavailable
+from graphql_server.errors import OperationTimedOut, Unavailable
 from graphql_server.listings import Listing, Span, Table
 from graphql_server.pages import Slice, counts, rows_of, slices
 from graphql_server.schema.pacing import Pace
@@ -46,13 +46,22 @@ class Loader(Generic[K, V]):
             if not self._waiting:
                 self._reading = asyncio.create_task(self._read_missing())
             self._missing.update(dict.fromkeys(missing))
-            self._waiting.append(future := asyncio.get_running_loop().create_future())
-            await future
+            await self._read_with_others()
         return [self._found[key] for key in keys]
 
     def know(self, key: K, value: V) -> None:
         """Take what somebody else has read."""
         self._found[key] = value
+
+    async def _read_with_others(self) -> None:
+        waiting, reading = self._waiting, self._reading
+        waiting.append(future := asyncio.get_running_loop().create_future())
+        try:
+            await future
+        except asyncio.CancelledError:
+            if reading and not reading.cancelling() and all(each.cancelled() for each in waiting):
+                reading.cancel()
+            raise
 
     async def _read_missing(self) -> None:
         await self._pace.settled()
@@ -78,16 +87,22 @@ class Loader(Generic[K, V]):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What loaders read from: these columns of each table. After a `failure` nothing is read, and that is raised."""
+    """What loaders read from: these columns of each table. After a `failure` nothing is read, and that is raised.
+
+    Nor is anything read after `until`, in the event loop's time.
+    """
 
     available: Database
     columns: Mapping[Table, tuple[str, ...]]
     failure: Unavailable | None = None
+    until: float | None = None
 
     @property
     def database(self) -> Database:
         if self.failure:
             raise self.failure
+        if self.until is not None and asyncio.get_running_loop().time() > self.until:
+            raise OperationTimedOut("It is done, but there was no time left to read this (OPERATION_SECONDS).")
         return self.available
 
     async def slices(self, keys: list[tuple[Listing, Span]]) -> Mapping[tuple[Listing, Span], Slice]:
@@ -151,8 +166,10 @@ class Loaders:
         """Whether all datasets are there that were presumed to be."""
         return not self._presumed or None not in await self.datasets.load_many(self._presumed)
 
-    def forget(self) -> None:
-        """Forget what was loaded: a mutation has changed it."""
+    def forget(self, until: float | None = None) -> None:
+        """Forget what was loaded: it has changed. Nothing is read after `until`, in the event loop's time."""
+        if until is not None:
+            self.source = replace(self.source, until=until)
         for loader in ("slices", "counts", "datasets", "images"):
             self.__dict__.pop(loader, None)
 

@@ -97,7 +97,7 @@ class Mutation:
     ) -> CreateDatasetPayload | None:
         database, user = info.context.album.database, await info.context.user()
         sealed, opened = await datasets.seal(database, input.title, input.idempotency_key, user.pk)
-        info.context.loaders.forget()
+        info.context.changed()
         return CreateDatasetPayload(dataset=Dataset(row=sealed), untrained=Dataset(row=opened))
 
     @strawberry.mutation(description="Remove an image and its file, from whichever dataset.")
@@ -105,7 +105,7 @@ class Mutation:
         self, info: Info, input: Annotated[RemoveImageInput, strawberry.argument(description="Which one.")]
     ) -> RemoveImagePayload | None:
         image = Image(row=await info.context.album.remove_image(input.pk))
-        info.context.loaders.forget()
+        info.context.changed()
         (dataset,) = await datasets_of(info, [image.value("dataset_info_pk")])
         return RemoveImagePayload(image=image, dataset=dataset)
 
@@ -114,7 +114,7 @@ class Mutation:
         self, info: Info, input: Annotated[SaveFixInput, strawberry.argument(description="The fix.")]
     ) -> SaveFixPayload | None:
         payload = await _save(info, input)
-        info.context.loaders.forget()
+        info.context.changed()
         return payload
 
     @strawberry.mutation(
@@ -125,12 +125,13 @@ class Mutation:
         self, info: Info, inputs: Annotated[list[SaveFixInput], strawberry.argument(description="The fixes.")]
     ) -> list[SaveFixPayload | None]:
         payloads = [await _save_or_error(info, input) for input in inputs]
-        info.context.loaders.forget()
+        info.context.changed()
         # graphql-core raises an error that it finds in a list at that item's place.
         return cast("list[SaveFixPayload | None]", payloads)
 
 
 async def _save(info: Info, input: SaveFixInput) -> SaveFixPayload:
+    info.context.check_time()
     file = cast("UploadFile", input.file)
     name = input.original_file_name
     fix = Fix(
@@ -144,7 +145,7 @@ async def _save(info: Info, input: SaveFixInput) -> SaveFixPayload:
         user_pk=(await info.context.user()).pk,
     )
     await file.seek(0)  # one file may be sent for several fixes
-    saved = await info.context.album.save_fix(file, fix)
+    saved = await info.context.album.save_fix(file, fix, info.context.until)
     return SaveFixPayload(image=Image(row=saved.row), created=saved.created)
 
 

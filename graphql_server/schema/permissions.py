@@ -21,8 +21,17 @@ class IsAuthenticated(BasePermission):
         return True
 
 
+class IsInTime(BasePermission):
+    """Begins no field of a mutation for which there is no time left; that is raised as an error."""
+
+    def has_permission(self, source: Any, info: "strawberry.Info[Context, None]", **kwargs: Any) -> bool:
+        info.context.check_time()
+        return True
+
+
 # One for all root fields, so that an operation asks it once.
 GUARD = PermissionExtension([IsAuthenticated()], use_directives=False)
+CHANGING = PermissionExtension([IsAuthenticated(), IsInTime()], use_directives=False)
 
 
 class GuardedSchema(strawberry.federation.Schema):
@@ -39,7 +48,7 @@ class GuardedSchema(strawberry.federation.Schema):
         if type_definition.name in ROOTS:
             for field in fields:
                 if not any(isinstance(extension, PermissionExtension) for extension in field.extensions):
-                    field.extensions.append(GUARD)
+                    field.extensions.append(CHANGING if type_definition.name == "Mutation" else GUARD)
         return fields
 
 

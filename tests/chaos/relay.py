@@ -21,6 +21,7 @@ class Relay:
         self._flowing = asyncio.Event()
         self._cut: tuple[bytes, bool] | None = None
         self.port = 0
+        self.delay = 0.0  # seconds, for whatever clients say
 
     def up(self) -> None:
         """Listen, on the same port each time."""
@@ -85,6 +86,7 @@ class Relay:
     async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, cutting: asyncio.Event) -> None:
         with suppress(OSError):
             while data := await reader.read(65536):
+                await asyncio.sleep(self.delay)
                 await self._flowing.wait()
                 if self._cut and self._cut[0] in data:
                     done, self._cut = self._cut[1], None
