@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.interop.clients import assert_at_home, served, told
+from tests.interop.clients import NAMES, assert_at_home, served, told
 from tests.interop.programs import EXAMPLES, NODE, SDL, fails, node, run
 from tests.processes import PROJECT
 from tests.servers import TOKEN
@@ -20,6 +20,12 @@ def test_the_schema_composes_with_subgraphs_that_refer_to_it() -> None:
 def test_apollo_client_asks_pages_saves_and_reads_codes(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     with served(request, tmp_path) as server:
         assert_at_home(node("clients/apollo-client.ts", settings=told(server, tmp_path)))
+
+
+def test_apollo_client_shows_what_is_put_off_when_it_comes(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    with served(request, tmp_path) as server:
+        seen = node("clients/apollo-parts.ts", settings=told(server, tmp_path))
+    assert seen == {"datasets": [[["untrained", "later"]], [["untrained", 5]]], "lengths": [3, 8], "names": NAMES}
 
 
 def test_the_readme_of_the_examples_names_each_of_them() -> None:

@@ -18,6 +18,14 @@ def test_a_client_asks_pages_saves_and_reads_codes(
         assert_at_home(node(f"clients/{program}", settings=told(server, tmp_path)))
 
 
+def test_clients_that_ask_for_no_parts_get_what_is_put_off_at_once(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    with served(request, tmp_path) as server:
+        seen = node("tools/at-once.mjs", settings=told(server, tmp_path))
+    assert seen == {"apollo": ["untrained", *NAMES], "urql": ["untrained", *NAMES]}
+
+
 @pytest.mark.parametrize("program", ["gql_sync.py", "gql_async.py"])
 def test_gql_asks_pages_saves_and_reads_codes(program: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     with served(request, tmp_path) as server:
