@@ -11,6 +11,7 @@ import pytest
 from tests.chaos.mysql import stranger
 from tests.chaos.relay import Relay, relaying
 from tests.holdings import assert_whole, holdings
+from tests.parts import ask, merged
 from tests.photos import photo
 from tests.processes import free_port
 from tests.servers import Server, running, settings_for
@@ -67,6 +68,15 @@ def test_a_query_of_many_slow_statements_ends_in_one_error_and_frees_its_connect
     assert server.data("{ untrained { title } }") == {"untrained": {"title": "untrained"}}
 
 
+def test_what_is_put_off_for_later_parts_ends_in_time_too(slow: tuple[Server, Relay], place: str) -> None:
+    server, relay = slow
+    relay.delay = 0.3
+    parts = merged(ask(server, f"{{ untrained {{ title ... @defer {{ {PAGES} }} }} }}"))
+    assert parts.data == {"untrained": {"title": "untrained"}}
+    assert {error["extensions"]["code"] for error in parts.errors} == {TIMED_OUT}
+    assert value(read(place), "database_statement_duration_seconds_count") < 10
+
+
 def test_a_mutation_does_what_it_has_begun_and_begins_nothing_after_its_time(slow: tuple[Server, Relay]) -> None:
     server, relay = slow
     images = [server.save(photo(seed=seed))["pk"] for seed in range(8)]
@@ -115,7 +125,7 @@ def test_what_is_asked_of_a_change_has_its_time_too(slow: tuple[Server, Relay], 
     relay.delay = 0.3
     result = server.result(f"mutation {{ removeImage(input: {{pk: {pk}}}) {{ dataset {{ {PAGES} }} }} }}")
     assert set(codes(result)) == {TIMED_OUT}
-    assert result["errors"][0]["message"].startswith("It is done, but")
+    assert result["errors"][0]["message"].startswith("There was no time left to read")
     assert value(read(place), "database_statement_duration_seconds_count") < 15
     relay.delay = 0
     assert server.data("{ images { totalCount } }") == {"images": {"totalCount": 0}}

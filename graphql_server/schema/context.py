@@ -37,10 +37,15 @@ class Context:
     def start(self, columns: Mapping[Table, tuple[str, ...]] = ALL, *, presume: bool = False) -> None:
         """Begin anew with nothing loaded, to read these columns; after a `failure` none, so that none waits twice."""
         self.pace = Pace()
-        self.loaders = Loaders(Source(self.album.database, columns, self.failure), self.pace, presume=presume)
+        self.loaders = Loaders(
+            Source(self.album.database, columns, self.failure, self.until), self.pace, presume=presume
+        )
 
     def hurry(self, until: float, seconds: float) -> None:
-        """Begin no change after that moment of the event loop's time; what was changed may be read for so long."""
+        """Read nothing and begin no change after that moment of the event loop's time.
+
+        What was changed may then be read for so many seconds.
+        """
         self.until, self._seconds = until, seconds
 
     def check_time(self) -> None:

@@ -110,6 +110,14 @@ class Executor:
 
     async def in_parts(self, operation: Operation, context: Context) -> Answer | Parts | None:
         """Answer a query that puts something off, in parts where anything is left for later; None for all others."""
+        try:
+            with self._deadlines.begin() as deadline:
+                context.hurry(deadline.end, self._deadlines.seconds)
+                return await self._in_parts(operation, context)
+        except OperationTimedOut as error:
+            return timed_out(error)
+
+    async def _in_parts(self, operation: Operation, context: Context) -> Answer | Parts | None:
         checked = await self._checked(operation)
         if isinstance(checked, Answer):
             return checked

@@ -102,7 +102,7 @@ class Source:
         if self.failure:
             raise self.failure
         if self.until is not None and asyncio.get_running_loop().time() > self.until:
-            raise OperationTimedOut("It is done, but there was no time left to read this (OPERATION_SECONDS).")
+            raise OperationTimedOut("There was no time left to read this (OPERATION_SECONDS).")
         return self.available
 
     async def slices(self, keys: list[tuple[Listing, Span]]) -> Mapping[tuple[Listing, Span], Slice]:
