@@ -18,6 +18,7 @@ from tortoise.backends.sqlite.client import SqliteClient
 from tortoise.context import TortoiseContext
 
 from graphql_server.database_url import connection_of
+from graphql_server.deadlines import Deadlines
 from graphql_server.engines import Engine, Row, Session, roll_back
 from graphql_server.engines.mysql import MySQL
 from graphql_server.engines.sqlite import Sqlite
@@ -79,6 +80,7 @@ class Database:
         self.engine = engine
         self.figures = Statements()
         self._seconds = seconds
+        self._deadlines = Deadlines()
         self.changed = asyncio.Event()  # set whenever a transaction has been committed
 
     @classmethod
@@ -124,7 +126,7 @@ class Database:
         statements.debug("%s", sql)
         began = time.perf_counter()
         try:
-            async with asyncio.timeout(self._seconds):
+            with self._deadlines.within(self._seconds):
                 return await self.engine.fetch(sql, args)
         except Exception as error:
             raise self._told(error) from error

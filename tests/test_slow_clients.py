@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 from graphql_server import migrations
 from graphql_server.app import media_app
-from graphql_server.http import protocol
+from graphql_server.http import transports
 from tests.nginx import fronting
 from tests.processes import Process, server_of, settings_of, started, users_listening
 from tests.servers import KEY, TOKEN, Server, listening
@@ -282,7 +282,7 @@ async def whole(_request: Request) -> Response:
 def test_who_reads_nothing_is_cut_off_and_who_reads_slowly_is_not(
     picture: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    monkeypatch.setattr(protocol, "STALL_SECONDS", 0.7)
+    monkeypatch.setattr(transports, "STALL_SECONDS", 0.7)
     app = media_app(picture, ()) if kind == "picture" else Starlette(routes=[Route("/{path:path}", whole)])
     with listening(app) as url:
         port = int(url.rpartition(":")[2])

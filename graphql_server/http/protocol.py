@@ -3,67 +3,23 @@
 import asyncio
 import logging
 import socket
-from typing import Any
+from typing import Any, cast
 
 import orjson
-from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from graphql_server.errors import error_body
+from graphql_server.http.transports import Joined, Unstalled
 
 HEAD_BYTES = 32 * 1024
 HEADERS = 100
 HEAD_SECONDS = 10.0
-# How long somebody may take nothing of what is sent.
-STALL_SECONDS = 30.0
 UNSENT_BYTES = 128 * 1024
 MESSAGE_BYTES = 1024 * 1024
 
 
-class _Unstalled(asyncio.Protocol):
-    """Cuts a connection off whose client has stopped reading; uvicorn would keep it, and what is not sent, for ever."""
-
-    config: Config
-    loop: asyncio.AbstractEventLoop
-    transport: asyncio.Transport
-    _stalled: asyncio.TimerHandle | None = None
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self._watch()
-
-    def resume_writing(self) -> None:
-        self._flowing()
-        super().resume_writing()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._flowing()
-        super().connection_lost(exc)
-
-    def _end_in_time(self) -> None:
-        # uvicorn cancels what runs by then, but waits for what is still to be sent.
-        if seconds := self.config.timeout_graceful_shutdown:
-            self.loop.call_later(seconds, self.transport.abort)
-
-    def _watch(self) -> None:
-        waiting = self.transport.get_write_buffer_size()
-        self._stalled = self.loop.call_later(STALL_SECONDS, self._look, waiting)
-
-    def _look(self, before: int) -> None:
-        # Writing is paused until nearly all is gone, which on a slow line takes longer for a large answer.
-        if self.transport.get_write_buffer_size() < before:
-            self._watch()
-        else:
-            self.transport.abort()
-
-    def _flowing(self) -> None:
-        if self._stalled:
-            self._stalled.cancel()
-            self._stalled = None
-
-
-class WebSocket(_Unstalled, WebSocketsSansIOProtocol):
+class WebSocket(Unstalled, WebSocketsSansIOProtocol):
     """A connection that has become a WebSocket; the application closes it when the server is told to stop."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -85,7 +41,7 @@ class _Trailers(list[tuple[bytes, bytes]]):
     def append(self, _header: tuple[bytes, bytes], /) -> None: ...
 
 
-class Protocol(_Unstalled, HttpToolsProtocol):
+class Protocol(Unstalled, HttpToolsProtocol):
     """One connection. uvicorn itself would keep headers of any length, and wait for them for ever."""
 
     _refusal = 400, "BAD_REQUEST", "This is no HTTP request."
@@ -143,9 +99,12 @@ class Protocol(_Unstalled, HttpToolsProtocol):
             self._refusal = 431, "HEADERS_TOO_LARGE", message
             # The parser stops at any error in here, and uvicorn then calls send_400_response.
             raise ValueError(message)
+        before: Any = self.cycle
         super().on_headers_complete()
         if self.parser and not self.parser.should_upgrade():
             self.headers = _Trailers()
+        if self.cycle is not before:
+            cast("Any", self.cycle).transport = Joined(self.transport, self.loop)
 
     def _unsupported_upgrade_warning(self) -> None:
         """Answer as if nothing but HTTP had been asked for, as the standard has it."""

@@ -1,6 +1,6 @@
 """Plans: an operation as a tree of objects and steps between them, and how it is run, level by level."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple, Protocol, cast
@@ -65,7 +65,8 @@ class Step:
     def __init__(self, link: Part | Joint | Root, arguments: Arguments | None, type_: Any, child: Child) -> None:
         self._link = link
         self._arguments = arguments
-        self._shape = _Shape(type_, child, rows=isinstance(link, Part) and link.rows)
+        self._shape = _Shape(type_, rows=isinstance(link, Part) and link.rows)
+        self._child = child
         self.asks = child.asks or not isinstance(link, Part)
         self._place: int | None = None
 
@@ -77,42 +78,45 @@ class Step:
     async def values(self, run: Run, sources: Values) -> Values:
         if not sources:
             return []  # and nothing is asked, not even whether the arguments are right
-        link, place = self._link, self._place
+        link, place, arguments = self._link, self._place, self._arguments
         if place is not None:
             sources = [source[place] for source in sources]
         if isinstance(link, Part):
-            return await self._shape.build(run, [link.read(source) for source in sources])
-        assert self._arguments
-        given = self._arguments.given(run.variables)
-        if isinstance(link, Root):
-            return await self._shape.build(run, [await link.resolve(run.info, **given)])
-        return await self._shape.build(run, list(await link.ask(run.info, sources, **given)))
+            found = [link.read(source) for source in sources]
+        else:
+            assert arguments
+            given = arguments.given(run.variables)
+            if isinstance(link, Root):
+                found = [await link.resolve(run.info, **given)]
+            else:
+                found = list(await link.ask(run.info, sources, **given))
+        flat = self._shape.flat(found)
+        return self._shape.restored(found, iter(await self._child.build(run, flat)))
 
 
 class _Shape:
-    """Puts values that are null or in lists where they belong."""
+    """Takes values out of lists and from between nulls, and puts what was made of them there again."""
 
-    def __init__(self, type_: Any, child: Child, *, rows: bool) -> None:
-        self._child = child
+    def __init__(self, type_: Any, *, rows: bool) -> None:
         self._rows = rows  # of which none is null, so that a thousand need not be compared with it
         inner, self._required = unwrapped(type_)
-        self._items = _Shape(cast("Any", inner).of_type, child, rows=rows) if isinstance(inner, GraphQLList) else None
+        self._items = _Shape(cast("Any", inner).of_type, rows=rows) if isinstance(inner, GraphQLList) else None
 
-    async def build(self, run: Run, values: Values) -> Values:
-        if self._rows or None not in values:
-            return await self._all(run, values)
-        if self._required:
-            raise Unplanned
-        made = iter(await self._all(run, [value for value in values if value is not None]))
-        return [None if value is None else next(made) for value in values]
-
-    async def _all(self, run: Run, values: Values) -> Values:
+    def flat(self, values: Values) -> Values:
+        if not self._rows and None in values:
+            if self._required:
+                raise Unplanned
+            values = [value for value in values if value is not None]
         if self._items is None:
-            return await self._child.build(run, values)
-        if len(values) == 1:
-            return [await self._items.build(run, list(values[0]))]
-        made = iter(await self._items.build(run, [item for value in values for item in value]))
-        return [list(islice(made, len(value))) for value in values]
+            return values
+        return self._items.flat(values[0] if len(values) == 1 else [item for value in values for item in value])
+
+    def restored(self, values: Values, made: Iterator[Any]) -> Values:
+        if self._items:
+            return [None if value is None else self._items.restored(value, made) for value in values]
+        if self._rows or None not in values:
+            return list(islice(made, len(values)))
+        return [None if value is None else next(made) for value in values]
 
 
 class Objects:
@@ -136,7 +140,12 @@ class Objects:
         function = self._function
         assert function
         sources = [self._row(value) for value in values] if self._row else values
-        below = await self._below(run, sources) if self._steps else []
+        below: list[Values] = []
+        if self._several:
+            below = await run.host.together([step.values(run, sources) for step in self._steps])
+        else:
+            for step in self._steps:
+                below.append(await step.values(run, sources))  # a comprehension would be a coroutine more
         if len(sources) <= AT_ONCE:
             return function(run.info, sources, *below)
         made: Values = []
@@ -145,11 +154,6 @@ class Objects:
             await run.host.turn(AT_ONCE * len(self._fields))
             made += function(run.info, sources[at:end], *(values[at:end] for values in below))
         return made
-
-    async def _below(self, run: Run, sources: Values) -> list[Values]:
-        if self._several:
-            return await run.host.together([step.values(run, sources) for step in self._steps])
-        return [await step.values(run, sources) for step in self._steps]
 
 
 class Kinds:

@@ -156,7 +156,12 @@ class Loaders:
         return (pk,)
 
     async def pages(self, keys: Sequence[tuple[Listing, Span]]) -> list[Slice]:
-        found = await self.slices.load_many(keys)
+        if self._pace.branches == 1 and len(keys) == 1:
+            # Nobody can ask for the same, and there is nothing to be joined.
+            ((listing, span),) = keys
+            found = await slices(self.source.database, listing, [span], self.source.columns[listing.table])
+        else:
+            found = await self.slices.load_many(keys)
         if self._presumed:
             # An image has a dataset: the database holds it to that.
             self._presumed -= {span.parent for (_, span), slice in zip(keys, found, strict=True) if slice.rows}
