@@ -99,6 +99,13 @@ def test_what_is_put_off_is_planned_for_whoever_gets_it_at_once(library: Reader)
     assert ["original_file_name" in text and "sha256" not in text for text in statements] == [True]
 
 
+def test_the_schema_tells_of_both_directives_for_those_who_check_operations_by_it(library: Reader) -> None:
+    told = library.data("{ __schema { directives { name locations args { name } } } }")["__schema"]["directives"]
+    directives = {each["name"]: ([arg["name"] for arg in each["args"]], each["locations"]) for each in told}
+    assert directives["defer"] == (["if", "label"], ["FRAGMENT_SPREAD", "INLINE_FRAGMENT"])
+    assert directives["stream"] == (["if", "label", "initialCount"], ["FIELD"])
+
+
 @pytest.mark.parametrize(
     "query",
     [
@@ -109,13 +116,6 @@ def test_what_is_put_off_is_planned_for_whoever_gets_it_at_once(library: Reader)
         "mutation { removeImage(input: {pk: 999999}) { ... @defer { image { pk } } } }",
     ],
 )
-def test_the_schema_tells_of_both_directives_for_those_who_check_operations_by_it(library: Reader) -> None:
-    told = library.data("{ __schema { directives { name locations args { name } } } }")["__schema"]["directives"]
-    directives = {each["name"]: ([arg["name"] for arg in each["args"]], each["locations"]) for each in told}
-    assert directives["defer"] == (["if", "label"], ["FRAGMENT_SPREAD", "INLINE_FRAGMENT"])
-    assert directives["stream"] == (["if", "label", "initialCount"], ["FIELD"])
-
-
 def test_where_nothing_is_put_off_the_answer_is_whole(library: Reader, query: str) -> None:
     with parting(library, query) as answer:
         answer.read()
