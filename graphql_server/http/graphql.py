@@ -6,17 +6,15 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import orjson
-from graphql import OperationType
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from graphql_server.errors import BadRequest, PersistedQueryNotFound, Unauthenticated, UserServerUnavailable, error_body
+from graphql_server.errors import BadRequest, Unauthenticated, UserServerUnavailable, error_body
 from graphql_server.figures import Operations
 from graphql_server.http import parts, requests, streams
 from graphql_server.http.live import Live
-from graphql_server.http.persisted import PersistedQueries
 from graphql_server.http.requests import Headers
 from graphql_server.http.tokens import token_of
 from graphql_server.schema.answers import Answer, refused
@@ -59,10 +57,8 @@ class GraphQL:
 
     def __init__(self, live: Live, max_bytes: int, page: Page | None) -> None:
         self._live = live
-        self._executor = live.executor
         self._max_bytes = max_bytes
         self._page = page
-        self._persisted = PersistedQueries(live.executor.documents)
         self.operations = Operations()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -124,23 +120,21 @@ class GraphQL:
                 if queries
                 else await requests.from_json(headers, receive, context.user)
             )
-            if operation.sha256:
-                operation = await self._persisted.resolve(operation, context)
-        except (Unauthenticated, UserServerUnavailable, PersistedQueryNotFound) as error:
+        except (Unauthenticated, UserServerUnavailable) as error:
             return refused(error)
-        if wishes.stream and await self._executor.kind(operation) is OperationType.SUBSCRIPTION:
-            return await self._executor.subscribe(operation, context)
-        if wishes.parts and (answer := await self._executor.in_parts(operation, context)):
-            return answer
-        return await self._executor.run(operation, context, mutations=not queries)
+        return await self._live.answer(
+            operation,
+            context,
+            mutations=not queries,
+            subscriptions=wishes.stream is not None,
+            in_parts=wishes.parts,
+        )
 
-    async def _run_form(self, request: Request, context: Context) -> Answer:
+    async def _run_form(self, request: Request, context: Context) -> Answer | Parts | AsyncGenerator[Answer]:
         try:
             operation = await requests.from_form(request, self._max_bytes, context.user)
-            if operation.sha256:
-                operation = await self._persisted.resolve(operation, context)
-            return await self._executor.run(operation, context)
-        except (Unauthenticated, UserServerUnavailable, PersistedQueryNotFound) as error:
+            return await self._live.answer(operation, context, subscriptions=False)
+        except (Unauthenticated, UserServerUnavailable) as error:
             return refused(error)
         finally:
             await request.close()

@@ -1,16 +1,27 @@
-"""What everything that stays open has in common: how much of it there may be, and what ends it."""
+"""What operations are answered from in whichever way they come, how much may stay open, and what ends it."""
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NoReturn
 
-from graphql_server.errors import ServerStopping, TooManySubscriptions
+from graphql import OperationType
+
+from graphql_server.errors import (
+    PersistedQueryNotFound,
+    ServerStopping,
+    TooManySubscriptions,
+    Unauthenticated,
+    UserServerUnavailable,
+)
 from graphql_server.feed import Feed
+from graphql_server.http.persisted import Automatic
 from graphql_server.images import Album
+from graphql_server.schema.answers import Answer, refused
 from graphql_server.schema.context import Context
-from graphql_server.schema.execution import Executor
+from graphql_server.schema.execution import Executor, Operation
+from graphql_server.schema.parts import Parts
 from graphql_server.users import Users
 
 # A token is asked about so often; the memory of Users answers most of it.
@@ -33,12 +44,38 @@ class Live:
         self.bounds = bounds
         self.stopping = asyncio.Event()  # set when the server is told to stop
         self.users = users
+        self._persisted = Automatic(executor.documents)
         self._album = album
         self._feed = feed
         self._open = 0
 
     def context(self, token: str | None) -> Context:
         return Context(self._album, self._feed, self.users, token)
+
+    async def answer(
+        self,
+        operation: Operation,
+        context: Context,
+        *,
+        mutations: bool = True,
+        subscriptions: bool = True,
+        in_parts: bool = False,
+    ) -> Answer | Parts | AsyncGenerator[Answer]:
+        """Answer an operation, a persisted one too; an answer for each event where it is a subscription.
+
+        The client takes what is asked for here, `in_parts` what a query puts off. Raises BadRequest for other types of
+        operation, of which queries are always taken.
+        """
+        if operation.document_id:
+            try:
+                operation = await self._persisted.resolve(operation, context)
+            except (Unauthenticated, UserServerUnavailable, PersistedQueryNotFound) as error:
+                return refused(error)
+        if subscriptions and await self.executor.kind(operation) is OperationType.SUBSCRIPTION:
+            return await self.executor.subscribe(operation, context)
+        if in_parts and (answer := await self.executor.in_parts(operation, context)):
+            return answer
+        return await self.executor.run(operation, context, mutations=mutations)
 
     @contextmanager
     def admitted(self) -> Generator[None]:

@@ -42,8 +42,7 @@ def from_query_string(scope: Scope) -> Operation:
     parameters = QueryParams(scope["query_string"])
     return operation_of(
         {
-            "query": parameters.get("query"),
-            "operationName": parameters.get("operationName"),
+            **parameters,
             "variables": _json(parameters.get("variables") or "{}", "variables"),
             "extensions": _json(parameters.get("extensions") or "{}", "extensions"),
         }
@@ -231,8 +230,9 @@ def operation_of(body: object) -> Operation:
     fields = cast("dict[str, Any]", body)
     query, variables, name = fields.get("query"), fields.get("variables"), fields.get("operationName")
     extensions = fields.get("extensions")
-    sha256 = persisted.sha256_of(cast("dict[str, Any]", extensions)) if isinstance(extensions, dict) else ""
-    if not (query is None and sha256) and (not isinstance(query, str) or not query.strip()):
+    document_id = persisted.document_id_of(fields) if extensions or not query else ""
+    # Clients over WebSockets must send a query, and so send an empty one.
+    if not (document_id and query in (None, "")) and (not isinstance(query, str) or not query.strip()):
         raise BadRequest("A GraphQL request needs a 'query', a text.")
     if variables is not None and not isinstance(variables, dict):
         raise BadRequest("'variables' is an object.")
@@ -240,7 +240,7 @@ def operation_of(body: object) -> Operation:
         raise BadRequest("'operationName' is a text.")
     if extensions is not None and not isinstance(extensions, dict):
         raise BadRequest("'extensions' is an object.")
-    return Operation(query or "", cast("dict[str, Any]", variables or {}), name or None, sha256)
+    return Operation(query or "", cast("dict[str, Any]", variables or {}), name or None, document_id)
 
 
 def _json(text: str | bytes, what: str) -> Any:

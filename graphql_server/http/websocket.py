@@ -13,7 +13,6 @@ from uuid import uuid4
 
 import orjson
 import structlog
-from graphql import OperationType
 from starlette.responses import JSONResponse
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -31,6 +30,7 @@ from graphql_server.http.live import Live
 from graphql_server.http.tokens import token_of
 from graphql_server.schema.answers import Answer
 from graphql_server.schema.execution import Operation
+from graphql_server.schema.parts import Parts
 
 SUBPROTOCOL = "graphql-transport-ws"
 INIT_SECONDS = 3.0
@@ -206,12 +206,10 @@ class Connection:
 
     async def _answered(self, name: str, operation: Operation) -> bool:
         """Send every answer; false where the operation was refused, which is its last message."""
-        executor, context = self._live.executor, self._live.context(self._token)
-        if await executor.kind(operation) is not OperationType.SUBSCRIPTION:
-            return await self._sent(name, await executor.run(operation, context))
-        answers = await executor.subscribe(operation, context)
+        answers = await self._live.answer(operation, self._live.context(self._token))
         if isinstance(answers, Answer):
             return await self._sent(name, answers)
+        assert not isinstance(answers, Parts)
         async with aclosing(answers):
             async for answer in answers:
                 if not await self._sent(name, answer):

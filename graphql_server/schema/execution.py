@@ -43,12 +43,12 @@ log = structlog.stdlib.get_logger(__name__)
 
 
 class Operation(NamedTuple):
-    """What a client wants to have run; with a `sha256` of the query, that need not be sent itself."""
+    """What a client wants to have run; a `document_id` names a persisted one, whose query need not be sent."""
 
     query: str
     variables: Mapping[str, Any] = MappingProxyType({})
     name: str | None = None
-    sha256: str = ""
+    document_id: str = ""
 
 
 def build_schema() -> GuardedSchema:
