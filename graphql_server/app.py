@@ -21,7 +21,7 @@ from graphql_server.database import Database
 from graphql_server.errors import SettingsError, StorageUnavailable, error_body
 from graphql_server.feed import Feed
 from graphql_server.figures import Traffic
-from graphql_server.http import graphiql, graphql, health, media, metrics, requests, websocket
+from graphql_server.http import forms, graphiql, graphql, health, media, metrics, websocket
 from graphql_server.http.live import Bounds, Live
 from graphql_server.http.log import RequestLog
 from graphql_server.http.metrics import Figures
@@ -173,7 +173,7 @@ def _cors(settings: Settings, app: ASGIApp) -> ASGIApp:
         app,
         allow_origins=settings.cors_origins,
         allow_methods=["GET", "POST"],
-        allow_headers=["Authorization", "Content-Type", "access_token", "X-Request-Id", *requests.PREFLIGHT_HEADERS],
+        allow_headers=["Authorization", "Content-Type", "access_token", "X-Request-Id", *forms.PREFLIGHT_HEADERS],
         expose_headers=["X-Request-Id"],
         max_age=600,
     )

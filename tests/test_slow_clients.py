@@ -19,10 +19,10 @@ from starlette.routing import Route
 
 from graphql_server import migrations
 from graphql_server.app import media_app
-from graphql_server.http import transports
+from graphql_server.http import bodies, transports
 from tests.nginx import fronting
 from tests.processes import Process, server_of, settings_of, started, users_listening
-from tests.servers import KEY, TOKEN, Server, listening
+from tests.servers import KEY, TOKEN, Server, listening, running, settings_for
 
 IDLE = 1000
 SLOW = 25  # seconds: more than nginx and the server wait for headers (10) and the next piece of a body (20)
@@ -198,6 +198,32 @@ def test_a_body_that_is_broken_is_refused_at_once(served: tuple[Process, Server]
     assert received.startswith(b"HTTP/1.1 400 ")
     assert received.count(b"HTTP/1.1 ") == 1
     assert time.monotonic() - began < 5
+
+
+def slowly(port: int, body: bytes, size: int, seconds: float) -> bytes:
+    """Send a body in pieces of a size, with so many seconds between; gives what was answered."""
+    head = HEAD + f"authorization: Bearer {TOKEN}\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+    with socket.create_connection(("127.0.0.1", port), 5) as connection, contextlib.suppress(ConnectionError):
+        connection.sendall(head)
+        connection.settimeout(seconds)
+        for at in range(0, len(body), size):
+            connection.sendall(body[at : at + size])
+            with contextlib.suppress(TimeoutError):
+                return connection.recv(65536)
+    return b""
+
+
+def test_a_body_that_drips_is_cut_and_one_that_comes_slowly_but_steadily_is_not(
+    database_url: str, media_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "BODY_SECONDS", 0.5)
+    body = orjson.dumps({"query": "{ untrained { title } }"}).ljust(2000)
+    with running(settings_for(database_url, media_root)) as server:
+        port = int(server.url.rpartition(":")[2])
+        assert slowly(port, body, 200, 0.15).startswith(b"HTTP/1.1 200 ")  # 1.5 seconds in all
+        dripped = slowly(port, body, 1, 0.02)
+        assert dripped.startswith(b"HTTP/1.1 408 ")
+        assert b'"REQUEST_TIMEOUT"' in dripped
 
 
 def open_files(process: Process) -> int:

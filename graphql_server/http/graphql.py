@@ -14,8 +14,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from graphql_server.errors import BadRequest, Unauthenticated, UserServerUnavailable, error_body
 from graphql_server.figures import Operations
 from graphql_server.http import parts, requests, streams
+from graphql_server.http.bodies import Headers
 from graphql_server.http.live import Live
-from graphql_server.http.requests import Headers
 from graphql_server.http.tokens import token_of
 from graphql_server.schema.answers import Answer, refused
 from graphql_server.schema.context import Context

@@ -1,0 +1,60 @@
+"""A request's body as it comes: piece by piece, counted, and in time."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from starlette.types import Receive
+
+from graphql_server.errors import BadRequest
+
+Headers = Mapping[bytes, bytes]
+# How long the next piece is waited for, and all of them together if they are few.
+BODY_SECONDS = 20
+# So many bytes are worth another second. A slow line sends ten times as much, and a stranger gets 36 seconds.
+LEAST_RATE = 1000
+
+
+class Body:
+    """The pieces of a body; BadRequest tells of one that is too large, comes too slowly, or breaks off."""
+
+    def __init__(self, headers: Headers, receive: Receive, most: int) -> None:
+        self.more = True
+        self._receive = receive
+        self._most = most
+        self._size = 0
+        self._began = asyncio.get_running_loop().time()
+        declared = headers.get(b"content-length", b"")
+        self._hold(int(declared) if declared.isdigit() else 0)
+
+    async def piece(self) -> bytes:
+        """The next piece; there are others as long as `more` is true."""
+        try:
+            async with asyncio.timeout(self._patience()):
+                message = await self._receive()
+        except TimeoutError:
+            raise BadRequest("The body came too slowly.", 408, "REQUEST_TIMEOUT") from None
+        if message["type"] == "http.disconnect":
+            raise BadRequest("The request broke off.")
+        piece, self.more = message.get("body", b""), message.get("more_body", False)
+        self._size += len(piece)
+        self._hold(self._size)
+        return piece
+
+    def _patience(self) -> float:
+        """For how many seconds the next piece is waited."""
+        took = asyncio.get_running_loop().time() - self._began
+        return min(BODY_SECONDS, BODY_SECONDS + self._size / LEAST_RATE - took)
+
+    def _hold(self, size: int) -> None:
+        if size > self._most:
+            raise BadRequest(f"The request is larger than {self._most} bytes.", 413, "PAYLOAD_TOO_LARGE")
+
+
+def json_of(text: str | bytes | bytearray, what: str) -> Any:
+    """What a text of JSON holds; BadRequest says what is wrong with it."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"The {what} cannot be read as JSON: {error.msg}.") from None

@@ -1,0 +1,119 @@
+"""Multipart forms: https://github.com/jaydenseric/graphql-multipart-request-spec"""
+
+from collections.abc import AsyncGenerator
+from typing import Any, cast
+
+from starlette.datastructures import FormData, Headers, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+
+from graphql_server.errors import BadRequest
+from graphql_server.http.bodies import Body, json_of
+
+JSON_BYTES = 1024 * 1024  # each of operations and map
+MOST_FILES = 100
+# A page of another site cannot make a browser send one of these without asking us first (CSRF).
+PREFLIGHT_HEADERS = ("graphql-require-preflight", "apollo-require-preflight", "x-apollo-operation-name")
+
+
+def check_preflight(request: Request) -> None:
+    """Raise BadRequest where a page of another site may have made a browser send the form (CSRF)."""
+    if not any(name in request.headers for name in PREFLIGHT_HEADERS):
+        raise BadRequest(
+            "A multipart request needs the header 'GraphQL-Require-Preflight: 1'.", 403, "PREFLIGHT_REQUIRED"
+        )
+
+
+async def fields_of(request: Request, max_bytes: int) -> dict[str, Any]:
+    """What the form's operation is made of, its files in their places; they are closed with the request."""
+    parser = _FormParser(
+        request.headers,
+        _pieces(Body(dict(request.headers.raw), request.receive, max_bytes)),
+        max_files=MOST_FILES,
+        max_fields=2,
+        max_part_size=JSON_BYTES,
+    )
+    try:
+        form = await parser.parse()
+    except MultiPartException as error:
+        raise BadRequest(f"The form cannot be read: {error.message}") from None
+    except KeyError:
+        raise BadRequest("The form's content type names no boundary.") from None
+    except (LookupError, UnicodeError):
+        raise BadRequest("The form's content type names a charset that is none.") from None
+    except OSError as error:
+        # Large files lie in the folder for temporary files until they are read.
+        raise BadRequest("The upload cannot be kept at present; try again.", 503, "STORAGE_UNAVAILABLE") from error
+    request._form = form  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - request.close() then closes its files
+    operations = json_of(_text(form, "operations"), "operations")
+    if not isinstance(operations, dict):
+        raise BadRequest("'operations' is one operation, a JSON object.")
+    fields = cast("dict[str, Any]", operations)
+    for path, file in _files(form):
+        _put(fields, path, file)
+    return fields
+
+
+async def _pieces(body: Body) -> AsyncGenerator[bytes]:
+    while body.more:
+        yield await body.piece()
+
+
+class _FormParser(MultiPartParser):
+    """Starlette's parser, which itself takes a form that breaks off for a whole one and leaves its last file open."""
+
+    def __init__(self, headers: Headers, stream: AsyncGenerator[bytes, None], **limits: int) -> None:
+        super().__init__(headers, self._to_the_end(stream), **limits)
+        self._ended = False
+
+    def on_end(self) -> None:
+        self._ended = True
+
+    async def _to_the_end(self, stream: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+        async for chunk in stream:
+            yield chunk
+        if not self._ended:
+            raise BadRequest("The form breaks off.")
+
+
+def _text(form: FormData, name: str) -> str:
+    value = form.get(name)
+    if not isinstance(value, str):
+        raise BadRequest(f"The form needs a field '{name}'.")
+    return value
+
+
+def _files(form: FormData) -> list[tuple[str, UploadFile]]:
+    """Where each file belongs, by the form's `map`."""
+    places = json_of(_text(form, "map"), "map")
+    if not isinstance(places, dict):
+        raise BadRequest("'map' is a JSON object: the name of each file and the list of its paths.")
+    found: list[tuple[str, UploadFile]] = []
+    for name, paths in cast("dict[str, object]", places).items():
+        file = form.get(name)
+        if not isinstance(file, UploadFile):
+            raise BadRequest(f"'map' names a file {name!r} that the form does not have.")
+        if not isinstance(paths, list) or not all(isinstance(path, str) for path in cast("list[object]", paths)):
+            raise BadRequest(f"'map' gives no list of paths for the file {name!r}.")
+        found += [(path, file) for path in cast("list[str]", paths)]
+    if len(found) > MOST_FILES:
+        raise BadRequest(f"'map' has more than {MOST_FILES} paths.")
+    return found
+
+
+def _put(operations: dict[str, Any], path: str, file: UploadFile) -> None:
+    """Put a file where its path leads, which is a null in the variables."""
+    *steps, last = path.split(".")
+    wrong = BadRequest(f"'map' has the path {path[:100]!r}, which leads to no null in the variables.")
+    if steps[:1] != ["variables"]:
+        raise wrong
+    place: Any = operations
+    try:
+        for step in steps:
+            place = place[int(step) if isinstance(place, list) else step]
+        key: Any = int(last) if isinstance(place, list) else last
+        if place[key] is not None or (isinstance(key, int) and key < 0):
+            raise wrong
+        place[key] = file
+    except (KeyError, IndexError, TypeError, ValueError):
+        raise wrong from None
