@@ -7,7 +7,7 @@ timer looks, every 50 milliseconds, at all that is under way.
 import asyncio
 import time
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 STEP = 0.05
 
@@ -56,9 +56,10 @@ class Deadline:
         self.end = time.monotonic() + seconds
         self.expired = False
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         self._task = self._all.enter(self)
         self._cancelling = self._task.cancelling()
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _at: TracebackType | None
@@ -68,6 +69,10 @@ class Deadline:
         # A cancellation that came from elsewhere as well is not swallowed.
         elif self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise TimeoutError from error
+
+    def lift(self) -> None:
+        """Let the block take as long as it likes from now on."""
+        self._all.leave(self)
 
     def expire(self) -> None:
         self.expired = True

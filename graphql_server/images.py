@@ -128,8 +128,8 @@ class Album:
         """Save a photo into the untrained dataset; gives its row once that and the file are on disk.
 
         A photo that is there already is not saved again unless that is asked for, nor is a fix whose key has been
-        sent before. The slow part, reading and decoding, comes before the transaction, and is given up at `until`, in
-        the event loop's time. Raises BadUserInput, Conflict and Unavailable; then neither row nor file is left.
+        sent before. The slow part, reading and decoding, comes before the transaction, and is given up at `until` of
+        time.monotonic(). Raises BadUserInput, Conflict and Unavailable; then neither row nor file is left.
         """
         began = time.perf_counter()
         try:

@@ -43,8 +43,9 @@ def refused(error: DatasetServerError, operation: str = "unknown") -> Answer:
     )
 
 
-def timed_out(error: OperationTimedOut) -> Answer:
+def timed_out() -> Answer:
     """The answer to a query that was cut off: what it had read by then is not told."""
+    error = OperationTimedOut("The operation took longer than it may (OPERATION_SECONDS).")
     body = {"errors": [formatted(GraphQLError(str(error), original_error=error))], "data": None}
     return Answer(body, operation="query")
 

@@ -1,6 +1,7 @@
 """What a request brings along: who asks, the album and its changes, and the loaders that join its statements."""
 
 import asyncio
+import time
 from collections.abc import Mapping
 
 import strawberry
@@ -42,7 +43,7 @@ class Context:
         )
 
     def hurry(self, until: float, seconds: float) -> None:
-        """Read nothing and begin no change after that moment of the event loop's time.
+        """Read nothing and begin no change after that moment of time.monotonic().
 
         What was changed may then be read for so many seconds.
         """
@@ -50,12 +51,12 @@ class Context:
 
     def check_time(self) -> None:
         """Raise OperationTimedOut where it is too late to change anything more."""
-        if self.until is not None and asyncio.get_running_loop().time() > self.until:
+        if self.until is not None and time.monotonic() > self.until:
             raise OperationTimedOut("There was no time left to begin this (OPERATION_SECONDS).")
 
     def changed(self) -> None:
         """Forget what was loaded before a change; the change is done, so there is some time to tell of it."""
-        self.loaders.forget(asyncio.get_running_loop().time() + self._seconds)
+        self.loaders.forget(time.monotonic() + self._seconds)
 
     async def user(self) -> User:
         """Whoever asks, by the user server's word; it is asked once, however many root fields there are.

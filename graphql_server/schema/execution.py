@@ -15,11 +15,11 @@ from graphql.execution import (  # half typed by graphql-core
 )
 from strawberry.schema.config import StrawberryConfig
 
-from graphql_server.errors import BadRequest, OperationTimedOut, QueryTooComplex, Unavailable
+from graphql_server.deadlines import Deadline, Deadlines
+from graphql_server.errors import BadRequest, QueryTooComplex, Unavailable
 from graphql_server.planner import Plan, Planner
 from graphql_server.schema.answers import Answer, answer_of, formatted, refused, timed_out, told
 from graphql_server.schema.context import Context
-from graphql_server.schema.deadlines import Deadline, Deadlines
 from graphql_server.schema.documents import MOST_ERRORS, Documents
 from graphql_server.schema.fields import links_of
 from graphql_server.schema.limits import Limits
@@ -69,7 +69,7 @@ class Executor:
 
     def __init__(self, limits: Limits, seconds: float, *, introspection: bool) -> None:
         self._limits = limits
-        self._deadlines = Deadlines(seconds)
+        self._deadlines, self._seconds = Deadlines(), seconds
         self._introspection = introspection
         schema = build_schema()
         # Strawberry has no public way to graphql-core's schema.
@@ -82,10 +82,10 @@ class Executor:
     async def run(self, operation: Operation, context: Context, *, mutations: bool = True) -> Answer:
         """Run an operation; without `mutations` (HTTP GET) only queries. Raises BadRequest for what is not run so."""
         try:
-            with self._deadlines.begin() as deadline:
+            with self._deadlines.within(self._seconds) as deadline:
                 return await self._run(operation, context, deadline, mutations=mutations)
-        except OperationTimedOut as error:
-            return timed_out(error)
+        except TimeoutError:
+            return timed_out()
 
     async def _run(self, operation: Operation, context: Context, deadline: Deadline, *, mutations: bool) -> Answer:
         checked = await self._checked(operation)
@@ -99,7 +99,7 @@ class Executor:
             raise BadRequest("GET only queries; send mutations by POST.", 405, "METHOD_NOT_ALLOWED")
         if kind is OperationType.MUTATION:
             deadline.lift()
-            context.hurry(deadline.end, self._deadlines.seconds)
+            context.hurry(deadline.end, self._seconds)
         plan = await self.documents.plan(ready, operation.variables)
         data = await self._as_planned(plan, operation, context) if plan else None
         if data is None:
@@ -111,11 +111,11 @@ class Executor:
     async def in_parts(self, operation: Operation, context: Context) -> Answer | Parts | None:
         """Answer a query that puts something off, in parts where anything is left for later; None for all others."""
         try:
-            with self._deadlines.begin() as deadline:
-                context.hurry(deadline.end, self._deadlines.seconds)
+            with self._deadlines.within(self._seconds) as deadline:
+                context.hurry(deadline.end, self._seconds)
                 return await self._in_parts(operation, context)
-        except OperationTimedOut as error:
-            return timed_out(error)
+        except TimeoutError:
+            return timed_out()
 
     async def _in_parts(self, operation: Operation, context: Context) -> Answer | Parts | None:
         checked = await self._checked(operation)

@@ -1,6 +1,7 @@
 """Joins what the objects of one level ask for into one statement."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -89,7 +90,7 @@ class Loader(Generic[K, V]):
 class Source:
     """What loaders read from: these columns of each table. After a `failure` nothing is read, and that is raised.
 
-    Nor is anything read after `until`, in the event loop's time.
+    Nor is anything read after `until` of time.monotonic().
     """
 
     available: Database
@@ -101,7 +102,7 @@ class Source:
     def database(self) -> Database:
         if self.failure:
             raise self.failure
-        if self.until is not None and asyncio.get_running_loop().time() > self.until:
+        if self.until is not None and time.monotonic() > self.until:
             raise OperationTimedOut("There was no time left to read this (OPERATION_SECONDS).")
         return self.available
 
@@ -172,7 +173,7 @@ class Loaders:
         return not self._presumed or None not in await self.datasets.load_many(self._presumed)
 
     def forget(self, until: float | None = None) -> None:
-        """Forget what was loaded: it has changed. Nothing is read after `until`, in the event loop's time."""
+        """Forget what was loaded: it has changed. Nothing is read after `until` of time.monotonic()."""
         if until is not None:
             self.source = replace(self.source, until=until)
         for loader in ("slices", "counts", "datasets", "images"):
