@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from graphql_server import migrations, users
+from graphql_server import migrations, privileges, users
 from graphql_server.database import Database
 from graphql_server.errors import SettingsError, StorageUnavailable, error_body
 from graphql_server.feed import Feed
@@ -107,6 +107,7 @@ async def opened(settings: Settings, user_transport: httpx.AsyncBaseTransport | 
         )
         stack.push_async_callback(database.close)
         await database.connect()
+        await privileges.check(database)
         await migrations.check(database)
         store = Media(settings.media_root, settings.media_url, settings.media_signing_key, settings.media_url_seconds)
         try:

@@ -19,10 +19,10 @@ from tortoise.context import TortoiseContext
 
 from graphql_server.database_url import connection_of
 from graphql_server.deadlines import Deadlines
-from graphql_server.engines import Engine, Row, Session, roll_back
+from graphql_server.engines import Engine, Row, Session, cause_of, roll_back
 from graphql_server.engines.mysql import MySQL
 from graphql_server.engines.sqlite import Sqlite
-from graphql_server.errors import DatabaseUnavailable, SettingsError
+from graphql_server.errors import DatabaseDenied, DatabaseUnavailable, SettingsError
 from graphql_server.figures import Statements
 from graphql_server.models import DatasetInfo
 
@@ -190,6 +190,9 @@ class Database:
     def _told(self, error: Exception) -> Exception:
         if self.engine.failure(error) == "bug" and not isinstance(error, Again):
             return error
+        if self.engine.failure(error) == "denied":
+            log.error("privilege missing", reason=str(cause_of(error)))
+            return DatabaseDenied("The server lacks a privilege in its database; its log says which.")
         self.figures.unavailable += 1
         log.warning("database unavailable", error=type(error).__name__, reason=str(error))
         return DatabaseUnavailable("The database does not answer; try again.")

@@ -4,6 +4,7 @@
 
     DatasetServerError
     ├── SettingsError                 the operator: one line, exit status 2
+    ├── DatabaseDenied                the operator, who must grant a privilege: INTERNAL_SERVER_ERROR
     ├── Refused                       the client asked for what cannot be
     │   ├── Unauthenticated           UNAUTHENTICATED
     │   ├── BadUserInput              BAD_USER_INPUT
@@ -46,6 +47,10 @@ class DatasetServerError(Exception):
 
 class SettingsError(DatasetServerError):
     """A setting is missing or wrong, or what it points to cannot be used."""
+
+
+class DatabaseDenied(DatasetServerError):
+    """The database's user lacks a privilege; the log says which."""
 
 
 class Refused(DatasetServerError):

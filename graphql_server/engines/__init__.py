@@ -17,7 +17,7 @@ from graphql_server.figures import Slots
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
-Failure = Literal["transient", "away", "bug"]
+Failure = Literal["transient", "away", "denied", "bug"]
 
 
 class Engine(Protocol):
@@ -45,7 +45,7 @@ class Engine(Protocol):
         ...
 
     def failure(self, error: BaseException) -> Failure:
-        """Tell whether to try again, to say that the database is away, or to mend the code."""
+        """Tell whether to try again, to say that the database is away, to grant a privilege, or to mend the code."""
         ...
 
 

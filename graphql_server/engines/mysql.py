@@ -21,6 +21,8 @@ TRANSIENT = {1213, 1205, 1180, 3101}
 AWAY_CLASSES = (errors.OperationalError, errors.InterfaceError, OSError, TimeoutError, DBConnectionError)
 # The server is read-only, and a Galera node that has lost the others.
 AWAY_CODES = {1290, 1792, 1836, 1047}
+# The user lacks a privilege: on the database, a table, a column, for something special, for a routine.
+DENIED = {1044, 1142, 1143, 1227, 1370}
 
 
 async def _execute(connection: Connection, sql: str, args: Sequence[Any]) -> Sequence[Row]:
@@ -135,4 +137,6 @@ class MySQL:
         code = cause.args[0] if cause.args else None
         if code in TRANSIENT:
             return "transient"
+        if code in DENIED:
+            return "denied"
         return "away" if isinstance(cause, AWAY_CLASSES) or code in AWAY_CODES else "bug"

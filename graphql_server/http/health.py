@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from graphql_server.errors import DatabaseUnavailable
+from graphql_server.errors import DatabaseDenied, DatabaseUnavailable
 from graphql_server.images import Album
 
 # Whoever probes waits for a few seconds at most, and neither a frozen database nor a network folder may answer at all.
@@ -36,7 +36,7 @@ async def _failing(album: Album) -> list[str]:
 async def _database(album: Album) -> bool:
     try:
         await album.database.fetch("SELECT 1")
-    except DatabaseUnavailable:
+    except (DatabaseUnavailable, DatabaseDenied):
         return False
     return True
 
