@@ -1,8 +1,10 @@
 """Answers in parts: what @defer and @stream put off comes behind the rest, and is the same answer in the end."""
 
+import socket
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 import pytest
@@ -12,7 +14,7 @@ from tests.front_door import JSON, RESPONSE, assert_refused
 from tests.parts import ACCEPT, ask, merged, parting, parts_of
 from tests.photos import photo
 from tests.processes import free_port
-from tests.rows import Reader, put_datasets, put_images, serving, untrained_pk
+from tests.rows import IMAGE, Reader, put_datasets, put_images, serving, sql, untrained_pk
 from tests.servers import Server, running, settings_for, statements_sent
 from tests.test_metrics import read, value
 
@@ -51,6 +53,9 @@ QUERIES = {
     "an error after others": """{ untrained { pk ... @defer { title }
         ... @defer { images(first: 1001) { totalCount } } } }""",
 }
+
+# 2 kB for each image.
+MUCH = " ".join(f"url{number}: url" for number in range(20))
 
 
 @pytest.fixture(scope="module", params=["sqlite", "mysql"])
@@ -219,3 +224,86 @@ def test_an_answer_in_parts_is_one_operation_and_one_request(database_url: str, 
         assert value(samples, "operation_duration_seconds_count", operation="query", outcome=outcome) == 1
     assert value(samples, "errors_total", code="BAD_USER_INPUT") == 1
     assert value(samples, "http_request_duration_seconds_count", route="graphql") == 2
+
+
+STATEMENTS = {
+    QUERIES["a page"]: 4 + 1,  # 10, 100, 100 and 30 images, and the datasets of the first
+    QUERIES["a page and its place"]: 2,
+    QUERIES["a page and its place, deferred"]: 3,
+    QUERIES["a page from the end"]: 1,
+    QUERIES["a fragment"]: 2,
+    QUERIES["pages in a page"]: 4,
+    "{ datasets(first: 3) { nodes { images(first: 200) { nodes @stream { pk dataset { title } } } } } }": 3,
+    "{ datasets { nodes @stream { pk images(first: 2) { nodes { pk } } } } }": 2,
+}
+
+
+@pytest.mark.parametrize(("query", "count"), STATEMENTS.items())
+def test_parts_ask_for_no_more_than_the_whole_and_a_piece_by_one_statement(
+    library: Reader, query: str, count: int
+) -> None:
+    with statements_sent() as statements:
+        merged(ask(library, query))
+    assert len(statements) == count, statements
+
+
+def test_nothing_is_read_ahead_of_a_client_that_does_not_read(library: Reader) -> None:
+    """Nor for one that has gone."""
+    body = orjson.dumps({"query": f"{{ images(first: 750) {{ nodes @stream(initialCount: 50) {{ {MUCH} }} }} }}"})
+    head = f"POST /graphql HTTP/1.1\r\nhost: x\r\naccept: {ACCEPT}\r\ncontent-type: {JSON}\r\n"
+    head += f"authorization: {library.headers['authorization']}\r\ncontent-length: {len(body)}\r\n\r\n"
+    place = urlsplit(library.url)
+    with socket.socket() as client, statements_sent() as statements:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect((place.hostname, place.port))
+        client.sendall(head.encode() + body)
+        assert client.recv(9) == b"HTTP/1.1 "
+        idle(library)
+        assert 1 < len(statements) < 8
+        stalled = len(statements)
+        received = 0
+        while received < 400_000:
+            received += len(client.recv(65536))
+        idle(library)
+        assert stalled < len(statements) < 8
+        read = len(statements)
+        client.close()
+        idle(library)
+        assert len(statements) == read
+
+
+def idle(server: Reader) -> None:
+    """Give the server the time that it would need for more than it may do."""
+    for _ in range(30):
+        server.data("{ __typename }")
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+def test_a_list_that_breaks_off_keeps_what_came_before(server: Server) -> None:
+    """MySQL's keys are all integers of GraphQL."""
+    put_images(server, untrained_pk(server), [{"original_file_name": f"{number}.jpg"} for number in range(150)])
+    columns = ", ".join(IMAGE)
+    sql(
+        server,
+        f"INSERT INTO image_info (pk, dataset_info_pk, {columns}) SELECT 1 << 40, 1, {columns} FROM image_info LIMIT 1",
+    )
+    query = "{ images(first: 1000) { nodes @stream(initialCount: 20) { pk } } }"
+    assert server.result(query)["data"] is None
+    parts = merged(ask(server, query))
+    assert parts.data == {"images": {"nodes": [{"pk": pk} for pk in range(1, 151)]}}
+    assert [(code, path) for code, path, _ in told(parts.errors)] == [
+        ("BAD_USER_INPUT", ["images", "nodes", 150, "pk"])
+    ]
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+def test_a_bug_is_masked_in_every_part(server: Server) -> None:
+    put_images(server, untrained_pk(server), [{"created_at": text} for text in ("2026-11-23 10:20:30", "never")])
+    fragment = "images(first: 1000) { nodes @stream(initialCount: 1) { pk createdAt } }"
+    for query in (f"{{ {fragment} }}", f"{{ untrained {{ pk ... @defer {{ {fragment} }} }} }}"):
+        parts = merged(ask(server, query))
+        (error,) = parts.errors
+        assert (error["extensions"]["code"], error["path"][-1]) == ("INTERNAL_SERVER_ERROR", "createdAt")
+        assert "never" not in str(error)
+        images = parts.data.get("untrained", parts.data)["images"]["nodes"]
+        assert [image["createdAt"] is None for image in images] == [False, True]

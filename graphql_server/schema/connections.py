@@ -2,7 +2,8 @@
 
 import base64
 import binascii
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from functools import partial
 from typing import Annotated, Any, Generic, NamedTuple, TypeVar
 
 import orjson
@@ -15,6 +16,7 @@ from graphql_server.listings import LONGEST_TEXT, Listing, Order, Position, Span
 from graphql_server.pages import Slice
 from graphql_server.schema.context import Info
 from graphql_server.schema.fields import joint, leaf, part
+from graphql_server.schema.pieces import Pieces, first_piece
 
 T = TypeVar("T")
 PAGE = 50
@@ -39,12 +41,17 @@ SIZE = ListSize(
 
 
 class Page(NamedTuple):
-    """A slice that was read, and how to make its rows into objects."""
+    """A slice that was read, and how to make its rows into objects; with `pieces` it is only the first of them."""
 
     listing: Listing
     span: Span
     slice: Slice
     make: Callable[..., Any]
+    pieces: Pieces | None = None
+
+    async def whole(self) -> "Page":
+        """The page with all of its pieces."""
+        return self._replace(slice=await self.pieces.whole(), pieces=None) if self.pieces else self
 
     def cursor(self, row: Row) -> str:
         return cursor_of(self.listing.order, self.slice.position(row))
@@ -127,22 +134,45 @@ class Connection(Generic[T]):
     edges: list[Edge[T]] = part(
         lambda connection: [Edge(page=connection.page, row=row) for row in connection.page.slice.rows],
         "The items of this page with their cursors.",
+        coming=lambda connection: connection.coming(partial(Edge, page=connection.page)),
     )
     nodes: list[T] = part(
         lambda connection: connection.page.slice.rows,
         "The items of this page.",
         make=lambda connection: [connection.page.make(row=row) for row in connection.page.slice.rows],
+        coming=lambda connection: connection.coming(connection.page.make),
     )
-    page_info: PageInfo = part(lambda connection: PageInfo(page=connection.page), "Where this page lies in its list.")
+    page_info: PageInfo = part(
+        lambda connection: PageInfo(page=connection.page),
+        "Where this page lies in its list.",
+        coming=lambda connection: connection.end() if connection.page.pieces else None,
+    )
     total_count: int = joint(total_counts, None, "How many items the whole list has.")
+
+    def coming(self, make: Callable[..., Any]) -> AsyncGenerator[Any] | None:
+        """What is made of the rows as they come, where they come piece by piece."""
+        return self.page.pieces.objects(make) if self.page.pieces else None
+
+    async def end(self) -> PageInfo:
+        """Where the page lies, once all of it is read."""
+        return PageInfo(page=await self.page.whole())
 
 
 async def connect(info: Info, keys: Sequence[tuple[Listing, Span]], make: Callable[..., T]) -> list[Connection[T]]:
-    """Read pages, together with those that others of the same level ask for."""
+    """Read pages, together with those that others of the same level ask for, or the first piece of a streamed one."""
+    if info.context.in_parts and len(keys) == 1 and (first := first_piece(info, keys[0][1])):
+        return [Connection(page=await begin(info, *keys[0], make, first))]
     found = await info.context.loaders.pages(keys)
     return [
         Connection(page=Page(listing, span, slice, make)) for (listing, span), slice in zip(keys, found, strict=True)
     ]
+
+
+async def begin(info: Info, listing: Listing, span: Span, make: Callable[..., Any], first: int) -> Page:
+    """Read the first rows of a page."""
+    start = span._replace(limit=min(first, span.limit))
+    (slice,) = await info.context.loaders.pages([(listing, start)])
+    return Page(listing, span, slice, make, Pieces(info.context.loaders.source, listing, span, slice))
 
 
 def span_of(

@@ -23,6 +23,7 @@ class Context:
 
     pace: Pace
     loaders: Loaders
+    in_parts = False  # whether lists may come piece by piece
 
     def __init__(self, album: Album, feed: Feed, users: Users, token: str | None) -> None:
         self.album = album

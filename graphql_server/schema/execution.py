@@ -125,6 +125,7 @@ class Executor:
         if not document.in_parts or ready.node.operation is not OperationType.QUERY:
             return None
         self.handed_over += 1
+        context.in_parts = True
         result = await self._by_core(document.sent, operation, context, PartingExecutor)
         return answer_of(result, "query") if isinstance(result, ExecutionResult) else Parts(result)
 

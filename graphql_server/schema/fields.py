@@ -66,13 +66,17 @@ def part(
     *,
     column: str | None = None,
     make: Callable[[Any], Any] | None = None,
+    coming: Callable[[Any], Any] | None = None,
 ) -> Any:
     """An object or a list that an object has by itself, or in a column.
 
-    Where `read` gives rows, `make(self)` gives the objects that hold them.
+    Where `read` gives rows, `make(self)` gives the objects that hold them. What is not there yet, which the planner
+    never meets, is what `coming(self)` gives.
     """
 
     def resolve(self: Any) -> Any:
+        if coming and (later := coming(self)) is not None:
+            return later
         if make:
             return make(self)
         return read(self.value(column) if column else self)

@@ -20,9 +20,7 @@ from graphql.execution.incremental.stream_item_queue import StreamItemQueue
 from graphql_server.errors import BadUserInput
 from graphql_server.schema.answers import told
 from graphql_server.schema.pacing import PacedExecutor
-
-# So many items of a streamed list are completed together, so that what they ask for is one statement.
-TOGETHER = 100
+from graphql_server.schema.pieces import PIECE
 
 
 class Parts:
@@ -121,7 +119,7 @@ async def _together(items: AsyncIterator[Any]) -> AsyncGenerator[list[Any]]:
     try:
         async for item in items:
             piece.append(item)
-            if len(piece) == TOGETHER:
+            if len(piece) == PIECE:
                 yield piece
                 piece = []
     except Exception:
