@@ -287,6 +287,7 @@ def test_uploads_that_a_stop_finds_on_their_way_finish_or_fail_whole(process: tu
     begun = [clients.connect(server) for _ in sent]
     for number, client in enumerate(begun):
         client.sendall(sent[number][: len(sent[number]) * number // 60])
+    server.get("/healthz")  # what came before this has been read
     with ThreadPoolExecutor(1) as apart:
         status = apart.submit(running_process.terminate)
         time.sleep(0.2)
