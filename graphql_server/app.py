@@ -21,10 +21,11 @@ from graphql_server.database import Database
 from graphql_server.errors import SettingsError, StorageUnavailable, error_body
 from graphql_server.feed import Feed
 from graphql_server.figures import Traffic
-from graphql_server.http import forms, graphiql, graphql, health, media, metrics, websocket
+from graphql_server.http import forms, graphiql, graphql, health, manifests, media, metrics, websocket
 from graphql_server.http.live import Bounds, Live
 from graphql_server.http.log import RequestLog
 from graphql_server.http.metrics import Figures
+from graphql_server.http.persisted import Automatic, Persisted, Trusted
 from graphql_server.images import Album
 from graphql_server.media import Media
 from graphql_server.pictures import Decoder
@@ -67,19 +68,22 @@ def create_app(
     settings: Settings,
     user_transport: httpx.AsyncBaseTransport | None = None,
     tracing: "Tracing | None" = None,
+    *,
+    checked: bool = False,
 ) -> Starlette:
     """The whole server as an ASGI application.
 
-    `user_transport` reaches a user server in the same process; `tracing` says where spans go.
+    `user_transport` reaches a user server in the same process; `tracing` says where spans go; `checked` says that
+    `check_operations` has been called, which takes its time where there are many.
 
     Its lifespan opens the database and closes it, so it must be run, by whatever it is mounted into as well
-    (docs/embedding.md). It raises SettingsError where the database cannot be used as it is.
+    (docs/embedding.md). It raises SettingsError where the database or PERSISTED_OPERATIONS cannot be used as they are.
     """
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncGenerator[dict[str, Any]]:
         async with opened(settings, user_transport) as parts:
-            live = _live(settings, parts)
+            live = _live(settings, parts, checked=checked)
             endpoint = _endpoint(settings, live)
             application.endpoint, app.router.routes[:] = endpoint, _routes(settings, parts, live)
             # Starlette would send clients on to whatever address their Host header makes up.
@@ -131,13 +135,34 @@ def media_app(root: Path, keys: tuple[str, ...]) -> ASGIApp:
     return RequestLog(Starlette(routes=routes, exception_handlers={HTTPException: _http_error}))
 
 
-def _live(settings: Settings, parts: Parts) -> Live:
+def check_operations(settings: Settings) -> None:
+    """Raise SettingsError where an operation that PERSISTED_OPERATIONS lists could never be run."""
+    if settings.persisted_operations:
+        manifests.check(manifests.read(settings.persisted_operations), _executor(settings).documents)
+
+
+def _executor(settings: Settings) -> Executor:
     limits = Limits(**{name: getattr(settings, f"query_{name}") for name in Limits.__dataclass_fields__})
-    executor = Executor(limits, settings.operation_seconds, introspection=settings.introspection)
+    return Executor(limits, settings.operation_seconds, introspection=settings.introspection)
+
+
+def _persisted(settings: Settings, executor: Executor, *, checked: bool) -> Persisted:
+    automatic = Automatic(executor.documents)
+    if settings.persisted_operations is None:
+        return automatic
+    listed = manifests.read(settings.persisted_operations)
+    if not checked:
+        manifests.check(listed, executor.documents)
+    return Trusted({one.identifier: one.text for one in listed}, settings.gateway_secret, automatic)
+
+
+def _live(settings: Settings, parts: Parts, *, checked: bool) -> Live:
+    executor = _executor(settings)
+    persisted = _persisted(settings, executor, checked=checked)
     # A transaction has ended by then, and its changes can be seen.
     feed = Feed(parts.album.database, settings.database_seconds + 1, settings.live_buffer)
     bounds = Bounds(connections=settings.live_connections, subscriptions=settings.live_subscriptions)
-    return Live(executor, parts.album, feed, parts.users, bounds)
+    return Live(executor, persisted, parts.album, feed, parts.users, bounds)
 
 
 def _endpoint(settings: Settings, live: Live) -> graphql.GraphQL:

@@ -15,7 +15,10 @@
     │   ├── QueryTooComplex           QUERY_TOO_COMPLEX
     │   ├── CursorExpired             CURSOR_EXPIRED
     │   ├── TooSlow                   TOO_SLOW
-    │   ├── PersistedQueryNotFound    PERSISTED_QUERY_NOT_FOUND
+    │   ├── NotPersisted
+    │   │   ├── PersistedQueryNotFound        PERSISTED_QUERY_NOT_FOUND
+    │   │   ├── PersistedQueryNotSupported    PERSISTED_QUERY_NOT_SUPPORTED
+    │   │   └── PersistedQueryOnly            PERSISTED_QUERY_ONLY
     │   └── BadRequest                BAD_REQUEST and others: not GraphQL over HTTP
     └── Unavailable                   something that the server needs is away; try again
         ├── UserServerUnavailable     USER_SERVER_UNAVAILABLE
@@ -93,10 +96,26 @@ class TooSlow(Refused):
     code = "TOO_SLOW"
 
 
-class PersistedQueryNotFound(Refused):
-    """The client is to send the document along with its hash."""
+class NotPersisted(Refused):
+    """The document cannot be found, or is none of those that may be run."""
+
+
+class PersistedQueryNotFound(NotPersisted):
+    """Where queries are persisted automatically, the client is to send the document along with its hash."""
 
     code = "PERSISTED_QUERY_NOT_FOUND"
+
+
+class PersistedQueryNotSupported(NotPersisted):
+    """No client can have a document persisted, because the operator has said which may be run."""
+
+    code = "PERSISTED_QUERY_NOT_SUPPORTED"
+
+
+class PersistedQueryOnly(NotPersisted):
+    """The document is none of those that may be run."""
+
+    code = "PERSISTED_QUERY_ONLY"
 
 
 class BadRequest(Refused):

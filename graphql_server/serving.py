@@ -17,7 +17,7 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from graphql_server import logs
-from graphql_server.app import create_app, media_app, opened
+from graphql_server.app import check_operations, create_app, media_app, opened
 from graphql_server.errors import SettingsError
 from graphql_server.http.protocol import OPTIONS
 from graphql_server.settings import Settings, setting, web_address
@@ -35,6 +35,7 @@ def serve(environ: Mapping[str, str]) -> int:
     settings = Settings.from_environment(environ)
     logs.configure(settings.log_format, settings.log_level)
     traced(environ)
+    check_operations(settings)
     asyncio.run(_try(settings))
     for host, port in settings.metrics_places:
         _port(host, port, "METRICS").close()
@@ -54,7 +55,7 @@ def production() -> ASGIApp:
     logs.configure(settings.log_format, settings.log_level)
     calm_collector()
     tracing = traced(os.environ)
-    return create_app(settings, tracing=tracing() if tracing else None)
+    return create_app(settings, tracing=tracing() if tracing else None, checked=True)
 
 
 def traced(environ: Mapping[str, str]) -> "type[Tracing] | None":

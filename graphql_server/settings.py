@@ -110,6 +110,10 @@ def _listener(text: str) -> tuple[str, int] | None:
     return host.strip("[]"), int(port)
 
 
+def _place(text: str) -> Path | None:
+    return None if text.lower() == "off" else Path(text)
+
+
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name for name in (part.strip() for part in text.split(",")) if name)
 
@@ -190,6 +194,15 @@ class Settings:
     shutdown_seconds: int = _setting("how long requests in flight may take after SIGTERM", _integer(1, 3600), 30)
     graphiql: bool = _setting("on: browsers get GraphiQL at /graphql", _switch, default=False)
     introspection: bool = _setting("on: clients may read the schema", _switch, default=False)
+    persisted_operations: Path | None = _setting(
+        "a file of the only operations that are run, or a folder of such files", _place, None
+    )
+    gateway_secret: tuple[str, ...] = _setting(
+        "what a gateway sends as Router-Authorization to run other operations than those; several are all accepted",
+        _signing_keys,
+        (),
+        secret=True,
+    )
     cors_origins: tuple[str, ...] = _setting("web origins that may call, separated by commas", _origins, ())
     metrics: tuple[str, int] | None = _setting(
         "where Prometheus reads figures: host:port, which the next workers count up", _listener, None
@@ -202,6 +215,10 @@ class Settings:
             raise SettingsError("WORKERS: SQLite serves one process; set WORKERS=1 or a mysql:// DATABASE_URL")
         if any(port == self.port or port > LAST_PORT for _, port in self.metrics_places):
             raise SettingsError("METRICS: each worker takes a port, one of which would be PORT or beyond 65535")
+        if self.graphiql and self.persisted_operations:
+            raise SettingsError("GRAPHIQL: with PERSISTED_OPERATIONS all that is typed there is refused; set it off")
+        if self.gateway_secret and not self.persisted_operations:
+            raise SettingsError("GATEWAY_SECRET: all operations are run anyway without PERSISTED_OPERATIONS")
 
     @property
     def metrics_places(self) -> list[tuple[str, int]]:

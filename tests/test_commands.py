@@ -49,6 +49,8 @@ WRONG = {
     "metrics": ["on", "9100", ":9100", "127.0.0.1:0", "127.0.0.1:65536", "256.1.1.1:9100", "a..b:9101"],
     "graphiql": ["yes"],
     "introspection": ["1"],
+    "persisted_operations": ["/no/such/file", "/var/empty", __file__],
+    "gateway_secret": ["short", KEY],
     "cors_origins": ["review.example", "https://review.example/path"],
     "log_format": ["xml"],
     "log_level": ["loud"],

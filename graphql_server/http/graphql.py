@@ -113,7 +113,7 @@ class GraphQL:
     ) -> Answer | Parts | AsyncGenerator[Answer]:
         queries = scope["method"] == "GET"
         if not queries and requests.is_form(headers):
-            return await self._run_form(Request(scope, receive), context)
+            return await self._run_form(Request(scope, receive), headers, context)
         try:
             operation = (
                 requests.from_query_string(scope)
@@ -125,15 +125,18 @@ class GraphQL:
         return await self._live.answer(
             operation,
             context,
+            headers,
             mutations=not queries,
             subscriptions=wishes.stream is not None,
             in_parts=wishes.parts,
         )
 
-    async def _run_form(self, request: Request, context: Context) -> Answer | Parts | AsyncGenerator[Answer]:
+    async def _run_form(
+        self, request: Request, headers: Headers, context: Context
+    ) -> Answer | Parts | AsyncGenerator[Answer]:
         try:
             operation = await requests.from_form(request, self._max_bytes, context.user)
-            return await self._live.answer(operation, context, subscriptions=False)
+            return await self._live.answer(operation, context, headers, subscriptions=False)
         except (Unauthenticated, UserServerUnavailable) as error:
             return refused(error)
         finally:

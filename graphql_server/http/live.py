@@ -1,7 +1,7 @@
 """What operations are answered from in whichever way they come, how much may stay open, and what ends it."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NoReturn
@@ -9,14 +9,14 @@ from typing import NoReturn
 from graphql import OperationType
 
 from graphql_server.errors import (
-    PersistedQueryNotFound,
+    NotPersisted,
     ServerStopping,
     TooManySubscriptions,
     Unauthenticated,
     UserServerUnavailable,
 )
 from graphql_server.feed import Feed
-from graphql_server.http.persisted import Automatic
+from graphql_server.http.persisted import Persisted
 from graphql_server.images import Album
 from graphql_server.schema.answers import Answer, refused
 from graphql_server.schema.context import Context
@@ -39,12 +39,14 @@ class Bounds:
 class Live:
     """The open connections of one process, and what they are answered from."""
 
-    def __init__(self, executor: Executor, album: Album, feed: Feed, users: Users, bounds: Bounds) -> None:
+    def __init__(
+        self, executor: Executor, persisted: Persisted, album: Album, feed: Feed, users: Users, bounds: Bounds
+    ) -> None:
         self.executor = executor
         self.bounds = bounds
         self.stopping = asyncio.Event()  # set when the server is told to stop
         self.users = users
-        self._persisted = Automatic(executor.documents)
+        self._persisted = persisted
         self._album = album
         self._feed = feed
         self._open = 0
@@ -56,6 +58,7 @@ class Live:
         self,
         operation: Operation,
         context: Context,
+        headers: Mapping[bytes, bytes],
         *,
         mutations: bool = True,
         subscriptions: bool = True,
@@ -66,10 +69,10 @@ class Live:
         The client takes what is asked for here, `in_parts` what a query puts off. Raises BadRequest for other types of
         operation, of which queries are always taken.
         """
-        if operation.document_id:
+        if operation.document_id or self._persisted.always:
             try:
-                operation = await self._persisted.resolve(operation, context)
-            except (Unauthenticated, UserServerUnavailable, PersistedQueryNotFound) as error:
+                operation = await self._persisted.resolve(operation, context, headers)
+            except (NotPersisted, Unauthenticated, UserServerUnavailable) as error:
                 return refused(error)
         if subscriptions and await self.executor.kind(operation) is OperationType.SUBSCRIPTION:
             return await self.executor.subscribe(operation, context)

@@ -1,15 +1,16 @@
 """Persisted operations: a client names a document by an identifier, and need not send it.
 
-Automatic ones are sent once by a client and then named by their hash:
+Automatic ones are sent once by a client, and then named by their hash:
 https://www.apollographql.com/docs/apollo-server/performance/apq
-Identifiers: https://github.com/graphql/graphql-over-http/blob/main/spec/Appendix%20A%20--%20Persisted%20Documents.md
+Trusted ones are listed by the operator, and no others are run. Identifiers: https://github.com/graphql/graphql-over-http/blob/main/spec/Appendix%20A%20--%20Persisted%20Documents.md
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import Any, cast
+from hmac import compare_digest
+from typing import Any, Protocol, cast
 
-from graphql_server.errors import BadRequest, PersistedQueryNotFound
+from graphql_server.errors import BadRequest, PersistedQueryNotFound, PersistedQueryNotSupported, PersistedQueryOnly
 from graphql_server.schema.context import Context
 from graphql_server.schema.documents import Documents
 from graphql_server.schema.execution import Operation
@@ -20,6 +21,8 @@ REMEMBERED_CHARACTERS = 1_000_000
 # The draft's name for a document's identifier, and those that Relay's network layers give it.
 NAMES = ("documentId", "id", "doc_id")
 PREFIX = "sha256:"
+# As Apollo's routers in the cloud call the header that they show subgraphs.
+GATEWAY = b"router-authorization"
 
 
 def document_id_of(fields: Mapping[str, Any]) -> str:
@@ -50,30 +53,71 @@ def _hash_in(extensions: Mapping[str, Any]) -> str:
             raise BadRequest("'persistedQuery' has the version 1 and a sha256Hash, a text.")
 
 
+class Persisted(Protocol):
+    """Where documents are found; all operations must come by it if `always`, else those that name their document."""
+
+    always: bool
+
+    async def resolve(self, operation: Operation, context: Context, headers: Mapping[bytes, bytes], /) -> Operation:
+        """The operation with its document.
+
+        Raises NotPersisted, BadRequest for a hash of something else, and what the user server says of strangers, for
+        whom nothing is looked up.
+        """
+        ...
+
+
 class Automatic:
     """The documents that one process was sent with their hashes; the least used are forgotten first."""
+
+    always = False
 
     def __init__(self, documents: Documents) -> None:
         self._documents = documents
         self._remembered = Recent[str](REMEMBERED_CHARACTERS)
 
-    async def resolve(self, operation: Operation, context: Context) -> Operation:
-        """The operation, which names a document, with that document.
-
-        Raises PersistedQueryNotFound, BadRequest for a hash of something else, and what the user server says of
-        strangers, for whom nothing is looked up or remembered.
-        """
+    async def resolve(self, operation: Operation, context: Context, _headers: Mapping[bytes, bytes], /) -> Operation:
         await context.user()
         if not operation.query:
-            return operation._replace(query=self._find(operation.document_id))
+            return found(operation, self._remembered.get(operation.document_id))
         if sha256(operation.query.encode()).hexdigest() != operation.document_id:
             raise BadRequest("The sha256Hash is not that of the query.", code="PERSISTED_QUERY_HASH_MISMATCH")
         if isinstance(await self._documents.get(operation.query), Document):
             self._remembered.put(operation.document_id, operation.query, len(operation.query))
         return operation
 
-    def _find(self, key: str) -> str:
-        query = self._remembered.get(key)
-        if query is None:
-            raise PersistedQueryNotFound("PersistedQueryNotFound")  # the message that Apollo's clients look for
-        return query
+
+class Trusted:
+    """The documents that the operator lists; a gateway, which makes up its own, sends a secret to have those run."""
+
+    always = True
+
+    def __init__(self, listed: Mapping[str, str], secrets: Sequence[str], automatic: Automatic) -> None:
+        self._texts = {sha256(text.encode()).hexdigest(): text for text in listed.values()}
+        self._texts.update((name.removeprefix(PREFIX), text) for name, text in listed.items())
+        self._known = frozenset(listed.values())
+        self._secrets = [secret.encode() for secret in secrets]
+        self._automatic = automatic
+
+    async def resolve(self, operation: Operation, context: Context, headers: Mapping[bytes, bytes], /) -> Operation:
+        await context.user()
+        if operation.query in self._known:
+            return operation
+        if self._is_gateway(headers):
+            return await self._automatic.resolve(operation, context, headers) if operation.document_id else operation
+        if not operation.query:
+            return found(operation, self._texts.get(operation.document_id))
+        if operation.document_id:
+            raise PersistedQueryNotSupported("PersistedQueryNotSupported")  # as Apollo's clients look for it
+        raise PersistedQueryOnly("Only the operations that PERSISTED_OPERATIONS lists are run.")
+
+    def _is_gateway(self, headers: Mapping[bytes, bytes]) -> bool:
+        sent = headers.get(GATEWAY, b"")
+        return any(compare_digest(sent, secret) for secret in self._secrets)
+
+
+def found(operation: Operation, query: str | None) -> Operation:
+    """The operation with the document that was found; PersistedQueryNotFound where that is none."""
+    if query is None:
+        raise PersistedQueryNotFound("PersistedQueryNotFound")  # the message that Apollo's clients look for
+    return operation._replace(query=query)

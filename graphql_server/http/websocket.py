@@ -102,7 +102,8 @@ class Connection:
     def __init__(self, socket: WebSocket, live: Live) -> None:
         self._socket = socket
         self._live = live
-        self._token = token_of(requests.headers_of(socket.scope))
+        self._headers = requests.headers_of(socket.scope)
+        self._token = token_of(self._headers)
         self._asked = False
         self._known = asyncio.Event()
         self._operations: dict[str, asyncio.Task[None]] = {}
@@ -206,7 +207,7 @@ class Connection:
 
     async def _answered(self, name: str, operation: Operation) -> bool:
         """Send every answer; false where the operation was refused, which is its last message."""
-        answers = await self._live.answer(operation, self._live.context(self._token))
+        answers = await self._live.answer(operation, self._live.context(self._token), self._headers)
         if isinstance(answers, Answer):
             return await self._sent(name, answers)
         assert not isinstance(answers, Parts)

@@ -10,6 +10,7 @@ from graphql import (
     GraphQLError,
     GraphQLSchema,
     NoSchemaIntrospectionCustomRule,
+    OperationDefinitionNode,
     parse,
     specified_rules,
     validate,
@@ -17,6 +18,7 @@ from graphql import (
 
 from graphql_server.errors import QueryTooComplex
 from graphql_server.planner import Plan, Planner
+from graphql_server.schema.cost import Cost
 from graphql_server.schema.limits import LONGEST_DOCUMENT, Limits, hold
 from graphql_server.schema.operations import Document, Ready
 from graphql_server.schema.recent import Recent
@@ -57,6 +59,20 @@ class Documents:
         if isinstance(document, Document):
             self._remembered.put(query, document, len(query))
         return document
+
+    def fault(self, query: str) -> str:
+        """What keeps a document from being run, whatever variables may come with it; nothing is an empty text."""
+        document = self._prepare(query)
+        if not isinstance(document, Document):
+            return document[0].message
+        try:
+            for node in document.sent.definitions:
+                if isinstance(node, OperationDefinitionNode):
+                    least = {item.variable.name.value: 0 for item in node.variable_definitions or ()}
+                    Cost(document.sent, node).hold(least, self._limits)
+        except QueryTooComplex as error:
+            return str(error)
+        return ""
 
     async def plan(self, operation: Ready, variables: Mapping[str, Any]) -> Plan | None:
         """The plan for an operation with these variables; None where graphql-core must run it."""
