@@ -1,6 +1,7 @@
 """Decode, measure, refuse: the only module that imports Pillow."""
 
 import asyncio
+import io
 import re
 import warnings
 from collections import OrderedDict
@@ -16,6 +17,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from graphql_server.budget import Budget
 from graphql_server.errors import ImageUnreadable, StorageUnavailable
 from graphql_server.figures import Slots
 
@@ -25,6 +27,8 @@ TURNS = {3: 180, 6: 270, 8: 90}  # EXIF orientation to degrees counter-clockwise
 MOST_SCANS = 100
 # Scans times pixels. Each takes about a nanosecond; 50 million pixels may have 20 scans, where libjpeg writes 10.
 MOST_PASSES = 1_000_000_000
+# A PNG of 20 MB takes 10,000 or so. Pillow spends microseconds of Python on each, and crafted files have millions of parts.
+MOST_READS = 100_000
 SMALL = 1_000_000  # pixels, which a crafted JPEG may make the thread decode for a tenth of a second
 REMEMBERED = 1_000  # pictures, of some hundred bytes each
 START_OF_SCAN, END_OF_IMAGE = b"\xda", b"\xd9"
@@ -65,8 +69,8 @@ KINDS = (
 class Decoder:
     """Decodes pictures off the event loop, so many at a time that they have `max_pixels` together at most.
 
-    That bounds the memory, of which a pixel takes up to 10 bytes, and MOST_PASSES bounds the time: with the usual
-    limits no decode takes more than about 2 seconds, whatever was crafted.
+    That bounds the memory, of which a pixel takes up to 16 bytes; MOST_PASSES and MOST_READS bound the time: with the
+    usual limits no decode takes more than about 2 seconds, whatever was crafted. Who waits may give up sooner.
     """
 
     def __init__(self, workers: int, max_pixels: int) -> None:
@@ -132,25 +136,18 @@ class Glance:
         self.picture = _read(path, self._max_pixels, lambda file: _inspect(file, self._max_pixels, SMALL))
 
 
-class Budget:
-    """Pixels that may be decoded at the same time, given out in the order in which they were asked for."""
+class _File(io.BufferedReader):
+    """A file that can be read in so many pieces; ImageUnreadable tells of more."""
 
-    def __init__(self, pixels: int) -> None:
-        self._left = pixels
-        self._first = asyncio.Lock()  # It is fair, so that many small pictures keep no large one waiting for ever.
-        self._given = asyncio.Event()
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path))
+        self._left = MOST_READS
 
-    async def take(self, pixels: int) -> None:
-        """Wait until so many, no more than the whole budget, are left."""
-        async with self._first:
-            while pixels > self._left:
-                self._given.clear()
-                await self._given.wait()
-            self._left -= pixels
-
-    def give(self, pixels: int) -> None:
-        self._left += pixels
-        self._given.set()
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._left -= 1
+        if self._left < 0:
+            raise ImageUnreadable("The picture consists of too many parts.")
+        return super().read(size)
 
 
 def measure(path: Path, max_pixels: int) -> int:
@@ -166,7 +163,7 @@ def inspect(path: Path, max_pixels: int) -> Picture:
 def _read(path: Path, max_pixels: int, read: Callable[[BinaryIO], T]) -> T:
     _hush()
     try:
-        with path.open("rb") as file:
+        with _File(path) as file:
             return read(file)
     except ImageUnreadable:
         raise

@@ -1,5 +1,6 @@
 """An operation ends in time: a query is cut off, a mutation begins nothing more, and what is done is told as done."""
 
+import threading
 import time
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from graphql_server import pictures
 from tests.chaos.mysql import stranger
 from tests.chaos.relay import Relay, relaying
 from tests.holdings import assert_whole, holdings
@@ -145,6 +147,29 @@ def test_a_save_waits_for_its_turn_no_longer_than_it_may(slow: tuple[Server, Rel
     assert len([result for result in results if "errors" not in result]) == 32
     assert before != holdings(server.settings)
     assert_whole(server.settings)
+
+
+def test_a_picture_that_is_decoded_for_too_long_is_an_error_and_keeps_its_decoder_until_it_is_done(
+    slow: tuple[Server, Relay], place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread cannot be stopped: whoever waits for it is told, and what it holds counts as held."""
+    server, _ = slow
+    decode, done = pictures.inspect, threading.Event()
+
+    def stubborn(path: Path, max_pixels: int) -> pictures.Picture:
+        done.wait(60)
+        return decode(path, max_pixels)
+
+    monkeypatch.setattr(pictures, "inspect", stubborn)
+    try:
+        assert codes(server.upload(photo(size=(1200, 1000)))) == [TIMED_OUT]
+        assert value(read(place), "pictures_decoding") == 1
+    finally:
+        done.set()
+    assert value(read(place), "uploads_refused_total", code=TIMED_OUT) == 1
+    assert_whole(server.settings)
+    server.save(photo(size=(1200, 1000)))
+    assert value(read(place), "pictures_decoding") == 0
 
 
 def test_one_timer_looks_after_all_queries(slow: tuple[Server, Relay]) -> None:

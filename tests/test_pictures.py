@@ -248,6 +248,26 @@ asyncio.run(main())
     assert done.stderr == ""
 
 
+def parts(count: int) -> dict[str, bytes]:
+    """Pictures of so many parts, each of which Pillow reads by itself in Python."""
+    start, end = JPEG[:2], JPEG[2:]
+    lines = zlib.compress(bytes(11 * 10), 0)
+    return {
+        "segments of an application": start + b"\xff\xe1\x00\x04xx" * count + end,
+        "bytes that fill": start + b"\xff" * count + end,
+        "markers that are none": start + b"\xff\x00" * count + end,
+        "texts": png(10, 10, *[chunk(b"tEXt", b"k\0x")] * count, chunk(b"IDAT", lines)),
+        "chunks of pixels": png(10, 10, *[chunk(b"IDAT", b"")] * count, chunk(b"IDAT", lines)),
+    }
+
+
+@pytest.mark.parametrize("kind", parts(1))
+async def test_a_picture_of_very_many_parts_is_refused_and_one_of_many_is_taken(inspect: Inspect, kind: str) -> None:
+    assert (await inspect(parts(5_000)[kind])).width in (10, 120)
+    with pytest.raises(ImageUnreadable, match="too many parts"):
+        await inspect(parts(150_000)[kind])
+
+
 async def test_a_jpeg_of_many_scans_is_refused_before_it_is_decoded(inspect: Inspect) -> None:
     content = saved(Image.new("L", (6000, 6000), 90), "JPEG", progressive=True)
     last = content.rindex(b"\xff\xda")
