@@ -27,7 +27,7 @@ TURNS = {3: 180, 6: 270, 8: 90}  # EXIF orientation to degrees counter-clockwise
 MOST_SCANS = 100
 # Scans times pixels. Each takes about a nanosecond; 50 million pixels may have 20 scans, where libjpeg writes 10.
 MOST_PASSES = 1_000_000_000
-# A PNG of 20 MB takes 10,000 or so. Pillow spends microseconds of Python on each, and crafted files have millions of parts.
+# A PNG of 20 MB takes 10,000 or so. Pillow spends microseconds of Python on each, and crafted files have millions.
 MOST_READS = 100_000
 SMALL = 1_000_000  # pixels, which a crafted JPEG may make the thread decode for a tenth of a second
 REMEMBERED = 1_000  # pictures, of some hundred bytes each
