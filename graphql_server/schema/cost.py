@@ -28,7 +28,6 @@ from graphql_server.schema.limits import Limits, check, fragments_of
 
 PAGED = ("datasets", "images")
 SINGLE = ("dataset", "image", "untrained", "node", "savedBy")
-# What is put off is kept and told of by itself, each time, which takes as long as an object.
 PUT_OFF = (GraphQLDeferDirective.name, GraphQLStreamDirective.name)
 # A fix is decoded and written, which takes as long as reading a hundred objects.
 FIX_COST = 100
@@ -41,10 +40,18 @@ Values = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class _Priced:
-    """A field that gives objects, or has such fields below; its size may depend on variables."""
+    """A field that gives objects, or has such fields below; its size may depend on variables.
+
+    Or something that is `put_off`: a fragment, or a list.
+    """
 
     size: int | Callable[[Values], int]
     below: "list[_Priced]"
+    page: bool = False
+    put_off: bool = False
+
+    def most(self, given: Values) -> int:
+        return self.size if isinstance(self.size, int) else self.size(given)
 
 
 class Cost:
@@ -66,25 +73,38 @@ class Cost:
         while places:
             fields, times = places.pop()
             for field in fields:
-                size = field.size if isinstance(field.size, int) else field.size(given)
+                size = field.most(given)
                 cost += times * size
                 if field.below:
                     places.append((field.below, times * max(size, 1)))
             check(limits, "cost", cost)
+
+    def put_off(self, variables: Values) -> int:
+        """How many fragments and lists the answer may leave for later, each counted as often as it comes."""
+        given = {**self._defaults, **variables}
+        count, places = 0, [(self._fields, 1, 1)]
+        while places:
+            fields, times, objects = places.pop()
+            for field in fields:
+                count += objects * field.put_off
+                below = times * max(field.most(given), 1)
+                # A page is one object, whatever it holds.
+                places.append((field.below, below, times if field.page else below))
+        return count
 
 
 def _priced(selections: SelectionSetNode, fragments: Mapping[str, FragmentDefinitionNode]) -> list[_Priced]:
     found: list[_Priced] = []
     for field in _selected(selections, fragments):
         if any(directive.name.value in PUT_OFF for directive in field.directives or ()):
-            found.append(_Priced(1, []))
+            found.append(_Priced(0, [], put_off=True))
         if not isinstance(field, FieldNode):
             continue
         below = _priced(field.selection_set, fragments) if field.selection_set else []
         varies = any(isinstance(argument.value, VariableNode) for argument in field.arguments or ())
         size = partial(_size, field) if varies else _size(field, {})
         if below or size:
-            found.append(_Priced(size, below))
+            found.append(_Priced(size, below, page=field.name.value in PAGED))
     return found
 
 

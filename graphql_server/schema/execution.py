@@ -26,7 +26,7 @@ from graphql_server.schema.limits import Limits
 from graphql_server.schema.mutation import Mutation
 from graphql_server.schema.operations import Document, Ready
 from graphql_server.schema.pacing import Host, PacedExecutor, Rounds
-from graphql_server.schema.parts import PartingExecutor, Parts
+from graphql_server.schema.parts import MOST_PUT_OFF, PartingExecutor, Parts
 from graphql_server.schema.permissions import GuardedSchema
 from graphql_server.schema.query import Query
 from graphql_server.schema.scalars import SCALARS
@@ -123,6 +123,8 @@ class Executor:
             return checked
         document, ready = checked
         if not document.in_parts or ready.node.operation is not OperationType.QUERY:
+            return None
+        if ready.cost.put_off(operation.variables) > MOST_PUT_OFF:
             return None
         self.handed_over += 1
         context.in_parts = True

@@ -106,8 +106,7 @@ class PacedExecutor(Executor[Any]):
         return complete(*arguments)
 
     async def _later(self, fields: int, complete: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-        with self._pace.waiting():
-            await self._rounds.turn()
+        await self._turn()
         self._rounds.add(fields)
         completed = complete(*arguments)
         return await completed if isawaitable(completed) else completed
@@ -125,9 +124,12 @@ class PacedExecutor(Executor[Any]):
     async def _paced(self, items: list[Any]) -> AsyncGenerator[Any]:
         for item in items:
             if self._rounds.spent:
-                with self._pace.waiting():
-                    await self._rounds.turn()
+                await self._turn()
             yield item  # and wait for no more than a turn: who streams the list may take its time
+
+    async def _turn(self) -> None:
+        with self._pace.waiting():
+            await self._rounds.turn()
 
 
 # A value is read and written in a hundredth of the time that graphql-core takes for a field.
