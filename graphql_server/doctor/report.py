@@ -67,7 +67,7 @@ class Report:
         default_factory=lambda: Check("nothing staged is left behind", "--repair removes it", "removed")
     )
     tallies: Check = field(
-        default_factory=lambda: Check("every image is counted once", "--repair mends the tallies", "mended")
+        default_factory=lambda: Check("every tally counts its images", "--repair mends the tallies", "mended")
     )
     unmeasured: int = 0
     measured: int = 0
