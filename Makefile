@@ -14,7 +14,8 @@ LOCKED := $(PIP) install --require-hashes
 NPM_CI := cd examples && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --ignore-scripts --loglevel=error
 GRAPHIQL := $(shell find graphiql -name node_modules -prune -o -type f -print)
 # What code is generated from, beside the schema.
-GENERATED := $(addprefix examples/,operations.graphql codegen.ts relay.config.json ariadne-codegen.toml) \
+GENERATED := $(addprefix examples/,operations.graphql codegen.ts relay.config.json relay.listed.json ariadne-codegen.toml) \
+	$(addprefix examples/,persisted-query-manifest.config.json clients/persisted/apollo-listed.ts package.json) \
 	$(wildcard examples/clients/relay/*)
 COMPILE = .cache/tools/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --custom-compile-command "make lock" $(ARGS)

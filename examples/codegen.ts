@@ -14,7 +14,7 @@ const config: CodegenConfig = {
   silent: true,
   importExtension: '.ts',
   generates: {
-    'generated/': { preset: 'client', config: types },
+    'generated/': { preset: 'client', config: types, presetConfig: { persistedDocuments: { hashAlgorithm: 'sha256' } } },
     // All types of the schema, for those who want more than the operations' own.
     'generated/schema.ts': { plugins: ['typescript'], config: types },
   },

@@ -53,14 +53,14 @@ def reading(server: Server) -> Generator[Reader]:
 
 
 @contextmanager
-def serving(engine: str, request: pytest.FixtureRequest, folder: Path) -> Generator[Reader]:
+def serving(engine: str, request: pytest.FixtureRequest, folder: Path, **settings: Any) -> Generator[Reader]:
     """Serve a database of its own, for the tests of a module that only read."""
     url = f"sqlite://{folder / 'test.db'}"
     if engine == "mysql":
         url = mysql.make(request.getfixturevalue("mysql_server"))
     try:
         asyncio.run(migrations.run(url, lambda name: None))
-        with running(settings_for(url, folder / "media")) as server, reading(server) as reader:
+        with running(settings_for(url, folder / "media", **settings)) as server, reading(server) as reader:
             yield reader
     finally:
         if engine == "mysql":

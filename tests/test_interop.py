@@ -28,10 +28,21 @@ def test_apollo_client_shows_what_is_put_off_when_it_comes(request: pytest.Fixtu
     assert seen == {"datasets": [[["untrained", "later"]], [["untrained", 5]]], "lengths": [3, 8], "names": NAMES}
 
 
+def test_apollo_client_sends_a_document_that_is_not_known_by_its_hash_and_then_the_hash_alone(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    with served(request, tmp_path) as server:
+        seen = node("clients/persisted/apollo-automatic.ts", settings=told(server, tmp_path))
+    again = ["hash 400", "POST hash and document 200", "hash 200"]
+    assert seen["sent"] == [f"{method} {one}" if one[0] == "h" else one for method in ("POST", "GET") for one in again]
+
+
 def test_the_readme_of_the_examples_names_each_of_them() -> None:
     readme = (EXAMPLES / "README.md").read_text()
-    helpers = {"settings.ts"}
-    programs = {path.name for path in (EXAMPLES / "clients").iterdir()} - helpers
+    helpers = {"settings.ts", "persisted", "persisted/watched.ts"}
+    clients = EXAMPLES / "clients"
+    found = [*clients.iterdir(), *(clients / "persisted").iterdir()]
+    programs = {str(path.relative_to(clients)) for path in found} - helpers
     assert len(programs) > 8
     assert [name for name in programs if f"(clients/{name}" not in readme] == []
 

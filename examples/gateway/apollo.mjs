@@ -5,10 +5,13 @@ import { ApolloServer } from '@apollo/server';
 import { startStandaloneServer } from '@apollo/server/standalone';
 
 const [supergraph, port] = process.argv.slice(2);
+const secret = process.env.GATEWAY_SECRET;
 
 class PassTheToken extends RemoteGraphQLDataSource {
   willSendRequest({ request, context }) {
     if (context.authorization) request.http.headers.set('authorization', context.authorization);
+    // With it the dataset server runs what this gateway makes up, though it may list what others run.
+    if (secret) request.http.headers.set('router-authorization', secret);
   }
 }
 

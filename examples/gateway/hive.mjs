@@ -9,8 +9,10 @@ export const gatewayConfig = defineConfig({
   propagateHeaders: {
     fromClientToSubgraphs({ request }) {
       // The second tells the server that no page of another site has sent a form with a photo.
-      const passed = ['authorization', 'graphql-require-preflight'];
-      return Object.fromEntries(passed.map((name) => [name, request.headers.get(name)]).filter(([, value]) => value));
+      const passed = ['authorization', 'graphql-require-preflight'].map((name) => [name, request.headers.get(name)]);
+      // With it the dataset server runs what this gateway makes up, though it may list what others run.
+      const own = ['router-authorization', process.env.GATEWAY_SECRET];
+      return Object.fromEntries([...passed, own].filter(([, value]) => value));
     },
   },
 });

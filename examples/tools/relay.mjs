@@ -16,7 +16,8 @@ registerHooks({
     const { code } = transformSync(readFileSync(filename, 'utf8'), {
       filename,
       babelrc: false,
-      plugins: ['relay'],
+      // Where relay-compiler has written what this is compiled to.
+      plugins: [['relay', { artifactDirectory: process.env.ARTIFACTS ?? './generated/relay' }]],
       presets: ['@babel/preset-typescript', ['@babel/preset-react', { runtime: 'automatic' }]],
     });
     return { format: 'module', source: code, shortCircuit: true };

@@ -14,10 +14,10 @@ NAMES = [f"{number}.jpg" for number in range(8)]
 
 
 @contextmanager
-def served(request: pytest.FixtureRequest, folder: Path) -> Generator[Reader]:
+def served(request: pytest.FixtureRequest, folder: Path, **settings: Any) -> Generator[Reader]:
     """A server with eight images, which make three pages."""
     folder.mkdir(exist_ok=True)
-    with serving("sqlite", request, folder) as server:
+    with serving("sqlite", request, folder, **settings) as server:
         put_images(server, untrained_pk(server), [{"original_file_name": name} for name in NAMES])
         (folder / "photo.jpg").write_bytes(photo())
         yield server

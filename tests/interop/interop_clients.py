@@ -44,6 +44,18 @@ def test_relay_pages_fetches_again_and_adds_to_its_list(request: pytest.FixtureR
     assert_at_home(seen)
 
 
+def test_the_whole_of_relay_runs_by_the_ids_that_its_compiler_has_listed(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    with served(request, tmp_path, persisted_operations=EXAMPLES / "generated" / "relay.json") as server:
+        settings = {**told(server, tmp_path), "ARTIFACTS": "./generated/relay-listed"}
+        seen = node("--import", "./tools/relay.mjs", "clients/relay/app.tsx", settings=settings)
+        assert server.codes("{ untrained { title } }") == ["PERSISTED_QUERY_ONLY"]
+    assert len(seen.pop("sent")) == 7
+    assert (seen.pop("again"), seen.pop("listed")) == (NAMES[0], len(NAMES) + 1)
+    assert_at_home(seen)
+
+
 def test_the_code_that_generators_write_is_strictly_typed_and_works(
     request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:

@@ -10,10 +10,11 @@ import orjson
 import pytest
 
 from tests.interop.programs import SDL, listening, node
+from tests.persisted import relay
 from tests.photos import photo
 from tests.processes import free_port
 from tests.rows import Reader, put_datasets, put_images, serving
-from tests.servers import TOKEN, statements_sent
+from tests.servers import KEY, SAVE_FIX, TOKEN, statements_sent
 from tests.test_federation import global_id
 
 OTHERS = {"users": "gateway/users.graphql", "models": "gateway/models.graphql"}
@@ -26,6 +27,9 @@ GATEWAYS = {
 }
 
 
+REMOVE = "mutation($pk: Int!) { removeImage(input: {pk: $pk}) { image { pk } } }"
+
+
 @dataclass(frozen=True)
 class Library:
     server: Reader
@@ -36,7 +40,11 @@ class Library:
 
 @pytest.fixture(scope="module")
 def library(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Generator[Library]:
-    with serving("sqlite", request, tmp_path_factory.mktemp("subgraph")) as server:
+    folder = tmp_path_factory.mktemp("subgraph")
+    listed = folder / "listed.json"
+    listed.write_bytes(orjson.dumps(relay(SAVE_FIX, REMOVE)))
+    # What the gateways make up is run by their secret alone.
+    with serving("sqlite", request, folder, persisted_operations=listed, gateway_secret=(KEY,)) as server:
         datasets = put_datasets(server, [f"title {number}" for number in range(50)])
         images = put_images(server, datasets[0], [{"original_file_name": f"{number}.jpg"} for number in range(100)])
         corrected = server.save(photo(), "corrected.jpg")["pk"]
@@ -73,7 +81,7 @@ def gateway(
     supergraph = folder / "supergraph.graphql"
     supergraph.write_text(composed["supergraph"])
     command = (part.format(supergraph=supergraph, port=port) for part in GATEWAYS[composer])
-    with listening(folder, port, *command) as process:
+    with listening(folder, port, *command, settings={"GATEWAY_SECRET": KEY}) as process:
         yield f"{process.url}/graphql"
 
 
@@ -153,7 +161,13 @@ def test_a_photo_is_saved_through_a_gateway_that_passes_forms_on(gateway: str, l
     image = through.save(photo(seed=1), "through.jpg", userFixDegree=180)
     assert (image["originalFileName"], image["byteSize"]) == ("through.jpg", len(photo(seed=1)))
     assert library.server.get(image["url"]).content == photo(seed=1)
-    library.server.data("mutation($pk: Int!) { removeImage(input: {pk: $pk}) { image { pk } } }", {"pk": image["pk"]})
+    library.server.data(REMOVE, {"pk": image["pk"]})
+
+
+def test_a_gateway_runs_what_a_client_itself_may_not(gateway: str, library: Library) -> None:
+    query = "{ untrained { title } }"
+    assert library.server.codes(query) == ["PERSISTED_QUERY_ONLY"]
+    assert ask(gateway, query) == {"data": {"untrained": {"title": "untrained"}}}
 
 
 def test_errors_keep_their_codes_and_lists_their_pages(gateway: str, library: Library) -> None:

@@ -49,11 +49,20 @@ def node(program: str, *arguments: str | Path, settings: Mapping[str, str] | Non
 
 
 @contextmanager
-def listening(folder: Path, port: int, *command: str | Path) -> Generator[Process]:
+def listening(
+    folder: Path, port: int, *command: str | Path, settings: Mapping[str, str] | None = None
+) -> Generator[Process]:
     """Start a program for Node that listens on a port, wait until it does, and kill it at the end."""
     output, errors = folder / f"{port}.out", folder / f"{port}.err"
     with output.open("wb") as out, errors.open("wb") as err:
-        popen = subprocess.Popen([NODE, *command], cwd=EXAMPLES, env=environment({}), stdout=out, stderr=err)
+        popen = subprocess.Popen(
+            [NODE, *command],
+            cwd=EXAMPLES,
+            env=environment(settings or {}),
+            stdout=out,
+            stderr=err,
+            start_new_session=True,
+        )
     process = Process(popen, port, output, errors)
     try:
         process.wait()

@@ -13,9 +13,10 @@ export class Refused extends Error {
 
 /** `sent` gets the name of each operation that is sent. */
 export function connect(token: string, sent: string[] = []): Environment {
-  const fetchFunction: FetchFunction = async ({ name, text: query }, variables, _cacheConfig, uploadables) => {
+  const fetchFunction: FetchFunction = async ({ name, id, text }, variables, _cacheConfig, uploadables) => {
     sent.push(name);
-    const operation = JSON.stringify({ query, variables });
+    // The compiler gives operations an id, and no text, where they are to be listed: relay.listed.json.
+    const operation = JSON.stringify({ ...(id ? { id } : { query: text }), variables });
     const response = await fetch(url, {
       method: 'POST',
       headers: {
