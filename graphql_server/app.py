@@ -1,6 +1,6 @@
 """Puts the server together: routes, middleware, and what is opened at the start and closed at the end."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -55,13 +55,12 @@ class Application(Starlette):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.entry(scope, receive, send)
 
-    async def route(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def route(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """What lies behind the log and CORS."""
         path = scope["path"].removeprefix(scope.get("root_path", "")) if scope["type"] == "http" else ""
         if path == "/graphql" and self.endpoint:
-            await self.endpoint(scope, receive, send)
-        else:
-            await super().__call__(scope, receive, send)
+            return self.endpoint(scope, receive, send)
+        return super().__call__(scope, receive, send)
 
 
 def create_app(

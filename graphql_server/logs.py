@@ -83,8 +83,11 @@ class Handler(logging.StreamHandler[TextIO]):
         told = {key: _scrubbed_text(value) if isinstance(value, str) else value for key, value in fields.items()}
         told |= structlog.contextvars.get_contextvars()
         told["event"], told["level"], told["logger"] = event, "info", logger
-        told["timestamp"] = datetime.now(UTC).isoformat()[:26] + "Z"
-        line = orjson.dumps(told).decode() if self._as_json else text(None, "", told)
+        told["timestamp"] = now = datetime.now(UTC)
+        if self._as_json:
+            line = orjson.dumps(told, option=orjson.OPT_UTC_Z).decode()
+        else:
+            line = text(None, "", {**told, "timestamp": now.isoformat()[:26] + "Z"})
         self.acquire()
         if not self._lines:
             asyncio.get_running_loop().call_soon(self.flush)

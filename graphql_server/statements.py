@@ -7,7 +7,7 @@ All arms of all pages of one level (the images of 50 datasets, say) are one stat
 """
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
 from graphql_server.listings import Condition, Listing, Order, Position, Span, Table
@@ -42,17 +42,18 @@ def statement(
     listing: Listing, spans: Sequence[Span], read: tuple[str, ...], engine: str
 ) -> tuple[tuple[str, ...], list[Any]]:
     """The arms of all spans, and their arguments. Of several spans, each row ends with the number of its own."""
-    conditions = tuple((each.sql, len(each.args), each.fixes) for each in listing.conditions)
-    given = [arg for condition in listing.conditions for arg in condition.args]
+    table, order, narrowed = listing
+    conditions = tuple((each.sql, len(each.args), each.fixes) for each in narrowed) if narrowed else ()
+    given = [arg for condition in narrowed for arg in condition.args]
     selects: list[str] = []
     args: list[Any] = []
-    arms_of = partial(_arms_of, listing.table, listing.order, conditions, read, engine)
     several = len(spans) > 1
     texts, places, last = (), (), None
     for number, (limit, parent, after, before, backward) in enumerate(spans):
-        shape = (parent is not None, _kind(after), _kind(before), backward, several)
+        shape = (parent is not None, after and _kind(after), before and _kind(before), backward, several)
         if shape != last:
-            (texts, places), last = arms_of(shape), shape
+            texts, places = _arms_of(table, order, conditions, read, engine, shape)
+            last = shape
         values = (limit + 1, number, parent, *(after or NOWHERE), *(before or NOWHERE), *given)
         selects += texts
         args += [values[place] for place in places]
@@ -62,10 +63,8 @@ def statement(
 NOWHERE = (None, None)
 
 
-def _kind(position: Position | None) -> str:
+def _kind(position: Position) -> str:
     """What a statement depends on of a position; the rest are arguments."""
-    if position is None:
-        return "none"
     return "key" if position.value is None else "value"
 
 
@@ -76,7 +75,7 @@ def _arms_of(
     conditions: tuple[tuple[str, int, str | None], ...],
     read: tuple[str, ...],
     engine: str,
-    shape: tuple[bool, str, str, bool, bool],
+    shape: tuple[bool, str | None, str | None, bool, bool],
 ) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """The arms of a span, each `columns FROM … LIMIT one more than wanted`, and what each of their arguments is."""
     nested, after, before, backward, several = shape
@@ -98,9 +97,9 @@ def _arms_of(
     return tuple(select.sql for select in selects), tuple(arg for select in selects for arg in select.args)
 
 
-def _place(kind: str, at: int) -> Position | None:
+def _place(kind: str | None, at: int) -> Position | None:
     """A position that has the places of its arguments for values."""
-    return None if kind == "none" else Position(None if kind == "key" else at, at + 1)
+    return None if kind is None else Position(None if kind == "key" else at, at + 1)
 
 
 def _numbered(conditions: tuple[tuple[str, int, str | None], ...]) -> Iterator[Condition]:

@@ -1,12 +1,13 @@
 """A request's body as it comes: piece by piece, counted, and in time."""
 
-import asyncio
+import time
 from collections.abc import Mapping
 from typing import Any
 
 import orjson
 from starlette.types import Receive
 
+from graphql_server.deadlines import Deadlines
 from graphql_server.errors import BadRequest
 
 Headers = Mapping[bytes, bytes]
@@ -19,19 +20,20 @@ LEAST_RATE = 1000
 class Body:
     """The pieces of a body; BadRequest tells of one that is too large, comes too slowly, or breaks off."""
 
-    def __init__(self, headers: Headers, receive: Receive, most: int) -> None:
+    def __init__(self, headers: Headers, receive: Receive, most: int, deadlines: Deadlines) -> None:
         self.more = True
         self._receive = receive
+        self._deadlines = deadlines
         self._most = most
         self._size = 0
-        self._began = asyncio.get_running_loop().time()
+        self._began = time.monotonic()
         declared = headers.get(b"content-length", b"")
         self._hold(int(declared) if declared.isdigit() else 0)
 
     async def piece(self) -> bytes:
         """The next piece; there are others as long as `more` is true."""
         try:
-            async with asyncio.timeout(self._patience()):
+            with self._deadlines.within(self._patience()):
                 message = await self._receive()
         except TimeoutError:
             raise BadRequest("The body came too slowly.", 408, "REQUEST_TIMEOUT") from None
@@ -44,7 +46,7 @@ class Body:
 
     def _patience(self) -> float:
         """For how many seconds the next piece is waited."""
-        took = asyncio.get_running_loop().time() - self._began
+        took = time.monotonic() - self._began
         return min(BODY_SECONDS, BODY_SECONDS + self._size / LEAST_RATE - took)
 
     def _hold(self, size: int) -> None:

@@ -7,6 +7,7 @@ from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
+from graphql_server.deadlines import Deadlines
 from graphql_server.errors import BadRequest
 from graphql_server.http.bodies import Body, json_of
 
@@ -24,11 +25,11 @@ def check_preflight(request: Request) -> None:
         )
 
 
-async def fields_of(request: Request, max_bytes: int) -> dict[str, Any]:
+async def fields_of(request: Request, max_bytes: int, deadlines: Deadlines) -> dict[str, Any]:
     """What the form's operation is made of, its files in their places; they are closed with the request."""
     parser = _FormParser(
         request.headers,
-        _pieces(Body(dict(request.headers.raw), request.receive, max_bytes)),
+        _pieces(Body(dict(request.headers.raw), request.receive, max_bytes, deadlines)),
         max_files=MOST_FILES,
         max_fields=2,
         max_part_size=JSON_BYTES,

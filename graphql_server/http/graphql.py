@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from graphql_server.deadlines import Deadlines
 from graphql_server.errors import BadRequest, Unauthenticated, UserServerUnavailable, error_body
 from graphql_server.figures import Operations
 from graphql_server.http import parts, requests, streams
@@ -59,6 +60,7 @@ class GraphQL:
         self._live = live
         self._max_bytes = max_bytes
         self._page = page
+        self._deadlines = Deadlines()
         self.operations = Operations()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -118,7 +120,7 @@ class GraphQL:
             operation = (
                 requests.from_query_string(scope)
                 if queries
-                else await requests.from_json(headers, receive, context.user)
+                else await requests.from_json(headers, receive, context.user, self._deadlines)
             )
         except (Unauthenticated, UserServerUnavailable) as error:
             return refused(error)
@@ -135,7 +137,7 @@ class GraphQL:
         self, request: Request, headers: Headers, context: Context
     ) -> Answer | Parts | AsyncGenerator[Answer]:
         try:
-            operation = await requests.from_form(request, self._max_bytes, context.user)
+            operation = await requests.from_form(request, self._max_bytes, context.user, self._deadlines)
             return await self._live.answer(operation, context, headers, subscriptions=False)
         except (Unauthenticated, UserServerUnavailable) as error:
             return refused(error)

@@ -3,6 +3,7 @@
 import random
 import re
 import time
+from collections.abc import Awaitable
 
 import structlog
 from starlette.responses import JSONResponse
@@ -34,12 +35,12 @@ class RequestLog:
         request_id = _id(scope)
         status, began = 0, time.perf_counter()
 
-        async def answer(message: Message) -> None:
+        def answer(message: Message) -> Awaitable[None]:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
-            await send(message)
+            return send(message)
 
         tokens = structlog.contextvars.bind_contextvars(request_id=request_id)
         try:

@@ -10,6 +10,7 @@ from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.types import Receive, Scope
 
+from graphql_server.deadlines import Deadlines
 from graphql_server.errors import BadRequest
 from graphql_server.http import bodies, forms, persisted
 from graphql_server.http.bodies import Body, Headers
@@ -46,7 +47,7 @@ def _kind(headers: Headers) -> bytes:
     return headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
 
 
-async def from_json(headers: Headers, receive: Receive, admit: Admit) -> Operation:
+async def from_json(headers: Headers, receive: Receive, admit: Admit, deadlines: Deadlines) -> Operation:
     """The operation of a JSON body; BadRequest says what is wrong with it.
 
     A large document takes long to prepare, so `admit` is asked before more than a little is read, and raises for
@@ -56,7 +57,7 @@ async def from_json(headers: Headers, receive: Receive, admit: Admit) -> Operati
         raise BadRequest("Send application/json or multipart/form-data.", 415, "UNSUPPORTED_MEDIA_TYPE")
     if headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
         raise BadRequest("Send the body as it is, not encoded.", 415, "UNSUPPORTED_MEDIA_TYPE")
-    body = Body(headers, receive, JSON_BYTES)
+    body = Body(headers, receive, JSON_BYTES, deadlines)
     text, admitted = await body.piece(), False
     while True:
         if len(text) > STRANGER_BYTES and not admitted:
@@ -69,7 +70,7 @@ async def from_json(headers: Headers, receive: Receive, admit: Admit) -> Operati
         text += await body.piece()
 
 
-async def from_form(request: Request, max_bytes: int, admit: Admit) -> Operation:
+async def from_form(request: Request, max_bytes: int, admit: Admit, deadlines: Deadlines) -> Operation:
     """The operation of a multipart form; BadRequest says what is wrong with it.
 
     Files are written to disk as they come, so `admit` is asked before, and raises for strangers. They are closed with
@@ -77,7 +78,7 @@ async def from_form(request: Request, max_bytes: int, admit: Admit) -> Operation
     """
     forms.check_preflight(request)
     await admit()
-    return operation_of(await forms.fields_of(request, max_bytes))
+    return operation_of(await forms.fields_of(request, max_bytes, deadlines))
 
 
 def operation_of(body: object) -> Operation:

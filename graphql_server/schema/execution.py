@@ -1,7 +1,7 @@
 """Runs an operation: parse, validate, execute, and say of each error what a client may know."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from inspect import isawaitable
 from types import MappingProxyType
@@ -88,7 +88,7 @@ class Executor:
             return timed_out()
 
     async def _run(self, operation: Operation, context: Context, deadline: Deadline, *, mutations: bool) -> Answer:
-        checked = await self._checked(operation)
+        checked = self._checked(operation, await self.documents.get(operation.query))
         if isinstance(checked, Answer):
             return checked
         document, ready = checked
@@ -118,7 +118,7 @@ class Executor:
             return timed_out()
 
     async def _in_parts(self, operation: Operation, context: Context) -> Answer | Parts | None:
-        checked = await self._checked(operation)
+        checked = self._checked(operation, await self.documents.get(operation.query))
         if isinstance(checked, Answer):
             return checked
         document, ready = checked
@@ -139,7 +139,7 @@ class Executor:
 
     async def subscribe(self, operation: Operation, context: Context) -> Answer | AsyncGenerator[Answer]:
         """Begin a subscription: an answer for each event, or the refusal."""
-        checked = await self._checked(operation)
+        checked = self._checked(operation, await self.documents.get(operation.query))
         if isinstance(checked, Answer):
             return checked
         begun = subscribe(self._schema, checked[0].node, **self._options(operation, context))
@@ -148,9 +148,10 @@ class Executor:
             return _answers(results)
         return answer_of(results, SUBSCRIPTION)._replace(refused=True)
 
-    async def _checked(self, operation: Operation) -> tuple[Document, Ready] | Answer:
+    def _checked(
+        self, operation: Operation, document: Document | Sequence[GraphQLError]
+    ) -> tuple[Document, Ready] | Answer:
         """The document and its operation that is to be run, or what that is refused for."""
-        document = await self.documents.get(operation.query)
         if not isinstance(document, Document):
             return Answer({"errors": [formatted(error) for error in document]}, refused=True)
         ready = document.operation(operation.name)

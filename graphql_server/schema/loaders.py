@@ -4,9 +4,8 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from graphql_server import datasets, images
 from graphql_server.database import Database
@@ -86,8 +85,7 @@ class Loader(Generic[K, V]):
                     await asyncio.sleep(0)
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """What loaders read from: these columns of each table. After a `failure` nothing is read, and that is raised.
 
     Nor is anything read after `until` of time.monotonic().
@@ -175,7 +173,7 @@ class Loaders:
     def forget(self, until: float | None = None) -> None:
         """Forget what was loaded: it has changed. Nothing is read after `until` of time.monotonic()."""
         if until is not None:
-            self.source = replace(self.source, until=until)
+            self.source = self.source._replace(until=until)
         for loader in ("slices", "counts", "datasets", "images"):
             self.__dict__.pop(loader, None)
 
