@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from graphql_server import migrations, privileges, users
+from graphql_server import migrations, privileges, user_servers
 from graphql_server.database import Database
 from graphql_server.errors import SettingsError, StorageUnavailable, error_body
 from graphql_server.feed import Feed
@@ -122,7 +122,7 @@ async def opened(settings: Settings, user_transport: httpx.AsyncBaseTransport | 
         stack.callback(store.close)
         decoder = Decoder(settings.decoders, settings.max_pixels)
         stack.callback(decoder.close)
-        known = users.connect(settings, user_transport)
+        known = user_servers.connect(settings, user_transport)
         stack.push_async_callback(known.aclose)
         yield Parts(Album(database, store, decoder, settings.max_upload_bytes), known)
 

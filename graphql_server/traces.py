@@ -32,7 +32,8 @@ from graphql_server.images import Album
 from graphql_server.schema.answers import Answer
 from graphql_server.schema.context import Context
 from graphql_server.schema.execution import Executor, Operation
-from graphql_server.users import HttpUserServer, Users
+from graphql_server.user_servers import HttpUserServer
+from graphql_server.users import Users
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 # By these codes the server says that it has failed; all others are refusals.

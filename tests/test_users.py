@@ -21,7 +21,8 @@ import pytest
 
 from graphql_server.errors import SettingsError, Unauthenticated, UserServerUnavailable
 from graphql_server.settings import Settings
-from graphql_server.users import User, Users, connect
+from graphql_server.user_servers import connect
+from graphql_server.users import User, Users
 
 pytestmark = pytest.mark.anyio
 ROOT = Path(__file__).parents[1]
