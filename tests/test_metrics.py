@@ -9,6 +9,7 @@ import time
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import orjson
@@ -100,6 +101,16 @@ def test_uploads_are_counted_by_what_became_of_them(watched: Server, place: str)
     assert value(now, "database_connections") >= 1
     for idle in ("database_connections_used", "database_connections_awaited", "pictures_decoding", "pictures_awaited"):
         assert value(now, idle) == 0
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_no_long_document_is_prepared_for_a_stranger(watched: Server, place: str, method: str) -> None:
+    watched.token = "a-token-that-nobody-knows"
+    query = f"{{ untrained {{ {'pk ' * 2000} }} }}"
+    sent: dict[str, Any] = {"params" if method == "GET" else "json": {"query": query}}
+    answer = send(watched, method, **sent)
+    assert [error["extensions"]["code"] for error in answer.json()["errors"]] == ["UNAUTHENTICATED"]
+    assert value(read(place), "documents_total", source="prepared") == 0
 
 
 def test_what_is_no_request_is_counted(watched: Server, place: str) -> None:

@@ -118,7 +118,7 @@ class GraphQL:
             return await self._run_form(Request(scope, receive), headers, context)
         try:
             operation = (
-                requests.from_query_string(scope)
+                await requests.from_query_string(scope, context.user)
                 if queries
                 else await requests.from_json(headers, receive, context.user, self._deadlines)
             )
