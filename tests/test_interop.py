@@ -1,10 +1,12 @@
-"""The short cut of `make interop`: one composer, one client, and the audits of the protocol."""
+"""The short cut of `make interop`: one composer, three clients, and the audits of the protocol."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from tests.interop.clients import NAMES, assert_at_home, served, told
+from tests.interop.live import assert_follows
 from tests.interop.programs import EXAMPLES, NODE, SDL, fails, node, run
 from tests.processes import PROJECT
 from tests.servers import TOKEN
@@ -37,14 +39,29 @@ def test_apollo_client_sends_a_document_that_is_not_known_by_its_hash_and_then_t
     assert seen["sent"] == [f"{method} {one}" if one[0] == "h" else one for method in ("POST", "GET") for one in again]
 
 
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("program", ["graphql-ws.ts", "apollo-multipart.ts"])
+def test_a_client_follows_misses_nothing_and_ends_with_its_token(
+    program: str, database_url: str, media_root: Path
+) -> None:
+    assert_follows(program, database_url, media_root)
+
+
 def test_the_readme_of_the_examples_names_each_of_them() -> None:
     readme = (EXAMPLES / "README.md").read_text()
-    helpers = {"settings.ts", "persisted", "persisted/watched.ts"}
+    helpers = {"settings.ts", "persisted", "persisted/watched.ts", "live", "live/changes.ts"}
     clients = EXAMPLES / "clients"
-    found = [*clients.iterdir(), *(clients / "persisted").iterdir()]
+    found = [*clients.iterdir(), *(clients / "persisted").iterdir(), *(clients / "live").iterdir()]
     programs = {str(path.relative_to(clients)) for path in found} - helpers
     assert len(programs) > 8
     assert [name for name in programs if f"(clients/{name}" not in readme] == []
+
+
+def test_what_the_readme_of_the_examples_shows_is_in_them() -> None:
+    shown = re.findall(r"^```ts\n(.*?)^```", (EXAMPLES / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+    programs = "".join(path.read_text() for path in (EXAMPLES / "clients" / "live").iterdir())
+    assert len(shown) == 4
+    assert [code for code in shown if code not in programs] == []
 
 
 def test_every_audit_of_graphql_over_http_passes(request: pytest.FixtureRequest, tmp_path: Path) -> None:

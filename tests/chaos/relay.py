@@ -1,4 +1,4 @@
-"""A relay in front of MySQL: it can be away, freeze, and cut a connection at what is said on it."""
+"""A relay in front of a server: it can be away, freeze, and cut a connection at what is said on it."""
 
 import asyncio
 import threading
@@ -108,7 +108,7 @@ class Relay:
 
 @contextmanager
 def relaying(url: str) -> Generator[tuple[str, Relay]]:
-    """The address of a database behind a relay, and the relay."""
+    """The address of a server behind a relay, and the relay."""
     parts = urlsplit(url)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
