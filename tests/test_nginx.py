@@ -205,6 +205,25 @@ def test_a_photo_that_is_saved_through_nginx_is_sent_by_nginx(server: Server, tm
         assert "x-request-id" not in sent.headers
 
 
+def test_a_stranger_is_told_so_before_nginx_takes_the_upload(server: Server, tmp_path: Path) -> None:
+    port = int(server.url.rpartition(":")[2])
+    head = (
+        "POST /graphql HTTP/1.1\r\nhost: here\r\nauthorization: Bearer nobody\r\ngraphql-require-preflight: 1\r\n"
+        "content-type: multipart/form-data; boundary=b\r\ncontent-length: 100000000\r\n\r\n--b\r\n"
+    )
+    with (
+        fronting(tmp_path, server.settings.media_root, port, KEY) as front,
+        socket.create_connection(("127.0.0.1", front.port), 5) as connection,
+    ):
+        connection.sendall(head.encode() + b"x" * 3_000_000)
+        received = b""
+        while b"UNAUTHENTICATED" not in received:
+            piece = connection.recv(65536)
+            assert piece, received
+            received += piece
+        assert [path for path in tmp_path.glob("body/**/*") if path.is_file()] == []
+
+
 def test_each_event_comes_through_nginx_at_once_over_a_websocket_and_by_streams(server: Server, tmp_path: Path) -> None:
     port = int(server.url.rpartition(":")[2])
     with fronting(tmp_path, server.settings.media_root, port, KEY) as front:

@@ -68,6 +68,7 @@ def test_slow_headers_and_slow_bodies_are_cut_by_nginx_and_by_the_server_itself(
             "nothing at all": (b"", b""),
             "headers": (b"POST /graphql HTTP/1.1\r\nx: ", b"a"),
             "a body": (HEAD + b"content-length: 100\r\n\r\n{", b""),
+            "a body that drips": (HEAD + b"content-length: 100\r\n\r\n{", b" "),
             "a form": (
                 HEAD.replace(b"application/json", b"multipart/form-data; boundary=b")
                 + b"graphql-require-preflight: 1\r\n"
