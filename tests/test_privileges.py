@@ -22,9 +22,17 @@ SERVING, MIGRATING = GRANTS
 Grant = Callable[..., None]
 
 
+NEW = pytest.mark.parametrize("admin", ["new_mysql"], indirect=True)
+
+
 @pytest.fixture
-def admin(new_mysql: str) -> str:
-    return new_mysql
+def admin(request: pytest.FixtureRequest) -> str:
+    """The address of a database for somebody who may do everything: a migrated one, or a NEW one."""
+    name = getattr(request, "param", "migrated_mysql")
+    url: str = request.getfixturevalue(name)
+    if name == "migrated_mysql":
+        mysql.empty(url)
+    return url
 
 
 @pytest.fixture
@@ -61,6 +69,7 @@ def assert_whole_life(server: Server) -> None:
     server.data(f"mutation {{ removeImage(input: {{pk: {pk}}}) {{ dataset {{ images {{ totalCount }} }} }} }}")
 
 
+@NEW
 def test_the_privileges_of_the_documentation_are_enough(
     admin: str, url: str, account: str, grant: Grant, media_root: Path
 ) -> None:
@@ -78,7 +87,6 @@ def test_the_privileges_of_the_documentation_are_enough(
 def test_a_server_that_may_not_do_all_of_it_does_not_start_and_says_what_is_missing(
     admin: str, url: str, account: str, grant: Grant, media_root: Path, missing: str
 ) -> None:
-    asyncio.run(migrations.run(admin, lambda name: None))
     grant(", ".join(verb for verb in SERVING.split(", ") if verb != missing))
     with pytest.raises(SettingsError) as refused:
         asyncio.run(open_and_close(url, media_root))
@@ -91,6 +99,7 @@ def test_a_server_that_may_not_do_all_of_it_does_not_start_and_says_what_is_miss
     asyncio.run(open_and_close(url, media_root))
 
 
+@NEW
 def test_a_migration_that_may_not_says_what(url: str, grant: Grant) -> None:
     grant(SERVING)
     done = command("migrate", DATABASE_URL=url)
@@ -106,7 +115,6 @@ def test_a_user_without_any_privilege_is_told_so_at_the_start(url: str, media_ro
 def test_a_privilege_that_is_taken_away_is_no_outage_and_is_named_by_the_log_alone(
     admin: str, url: str, account: str, grant: Grant, media_root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asyncio.run(migrations.run(admin, lambda name: None))
     tables = [row[0] for row in mysql.statements(admin, "SHOW TABLES")]
     for table in tables:
         grant(SERVING, table)
