@@ -29,6 +29,7 @@ from graphql_server.http.persisted import Automatic, Persisted, Trusted
 from graphql_server.images import Album
 from graphql_server.media import Media
 from graphql_server.pictures import Decoder
+from graphql_server.schema.documents import Documents
 from graphql_server.schema.execution import Executor
 from graphql_server.schema.limits import Limits
 from graphql_server.settings import Settings
@@ -137,7 +138,11 @@ def media_app(root: Path, keys: tuple[str, ...]) -> ASGIApp:
 def check_operations(settings: Settings) -> None:
     """Raise SettingsError where an operation that PERSISTED_OPERATIONS lists could never be run."""
     if settings.persisted_operations:
-        manifests.check(manifests.read(settings.persisted_operations), _executor(settings).documents)
+        manifests.check_by_all_cores(manifests.read(settings.persisted_operations), partial(_documents, settings))
+
+
+def _documents(settings: Settings) -> Documents:
+    return _executor(settings).documents
 
 
 def _executor(settings: Settings) -> Executor:

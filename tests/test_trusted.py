@@ -193,6 +193,17 @@ def test_a_faulty_file_is_one_line_that_names_the_file_and_the_operation(tmp_pat
     assert "\n" not in message
 
 
+def test_of_many_operations_each_is_checked_by_one_of_several_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("graphql_server.http.manifests.WORTH_A_PROCESS", 2)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    listed = {str(number): f"query Number{number} {{ untrained {{ title }} }}" for number in range(4)}
+    file = write(tmp_path / "a.json", {**listed, "3": "query Wrong { nothing }"})
+    with pytest.raises(SettingsError, match=r"Wrong \(3 in .*'nothing'"):
+        check_operations(settings_for("sqlite://none.db", tmp_path / "media", persisted_operations=file))
+
+
 def test_an_operation_that_is_cheap_with_some_variables_may_be_listed(tmp_path: Path) -> None:
     query = DEAR.replace("Dear", "Dear($first: Int)").replace("1000", "$first")
     file = write(tmp_path / "a.json", codegen(query))

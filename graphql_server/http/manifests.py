@@ -4,8 +4,12 @@ The shapes: graphql-codegen's client preset and Relay's compiler write {identifi
 {"format": "apollo-persisted-query-manifest", "version": 1, "operations": [{"id", "name", "type", "body"}]}.
 """
 
+import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -18,6 +22,8 @@ from graphql_server.schema.documents import Documents
 MOST_BYTES = 64 * 1024 * 1024
 APOLLO = "apollo-persisted-query-manifest"
 SHAPES = "as graphql-codegen, Relay's compiler or Apollo's generator of manifests writes it"
+# To start one, and to build the schema in it, takes about as long as to check these.
+WORTH_A_PROCESS = 500
 NAME = re.compile(r"\b(?:query|mutation|subscription)\s+(\w+)")
 
 
@@ -60,6 +66,22 @@ def check(operations: Iterable[Listed], documents: Documents) -> None:
     for listed in operations:
         if fault := documents.fault(listed.text):
             raise _wrong(f"{listed.shown}: {' '.join(fault[:300].split())}")
+
+
+def check_by_all_cores(listed: Sequence[Listed], documents_of: Callable[[], Documents]) -> None:
+    """Check them, by processes of their own where there are many; each makes documents for itself."""
+    shares = min(os.cpu_count() or 1, len(listed) // WORTH_A_PROCESS)
+    if shares < 2:
+        check(listed, documents_of())
+        return
+    # A fork would copy the locks that other threads hold.
+    with ProcessPoolExecutor(shares, get_context("spawn")) as processes:
+        for _ in processes.map(partial(_check, documents_of), [listed[first::shares] for first in range(shares)]):
+            pass  # What is wrong is raised here.
+
+
+def _check(documents_of: Callable[[], Documents], listed: Sequence[Listed]) -> None:
+    check(listed, documents_of())
 
 
 def _operations(file: Path, content: bytes) -> Iterator[tuple[str, str]]:
