@@ -55,9 +55,12 @@ class Maker:
     _siblings: Values = field(default_factory=dict[str, Any])
     _objects: int = 0
     _names: int = 0
+    _stream: str = ""
 
     def operation(self) -> Made:
         assert self.schema.query_type
+        # Two lists of one response key must be streamed alike.
+        self._stream = f" @stream(initialCount: {self.random.randint(0, 3)})" if self._chance(0.3) else ""
         selections = self._selections(self.schema.query_type, 1)
         definitions = f"({', '.join(self._definitions)})" if self._definitions else ""
         return Made(f"query Made{definitions} {selections} {' '.join(self._fragments)}", self.variables)
@@ -90,9 +93,9 @@ class Maker:
         if self._chance(0.4):
             name = self._name("F")
             self._fragments.append(f"fragment {name} on {on.name} {body}")
-            return f"...{name}{self._directives()}"
+            return f"...{name}{self._directives()}{self._defer()}"
         condition = "" if on is type_ and self._chance(0.5) else f" on {on.name}"
-        return f"...{condition}{self._directives()} {body}"
+        return f"...{condition}{self._directives()}{self._defer()} {body}"
 
     def _field(self, type_: Any, depth: int) -> str:
         fields = {name: each for name, each in cast("dict[str, Any]", type_.fields).items() if name not in self.without}
@@ -109,7 +112,8 @@ class Maker:
         if is_leaf_type(below):
             return f"{alias}{name}{arguments}{self._directives()}"
         self._objects += 1
-        return f"{alias}{name}{arguments}{self._directives()} {self._selections(below, depth + 1)}"
+        stream = self._stream if _is_list(fields[name].type) else ""
+        return f"{alias}{name}{arguments}{self._directives()}{stream} {self._selections(below, depth + 1)}"
 
     def _directives(self) -> str:
         if not self._chance(0.1):
@@ -118,6 +122,11 @@ class Maker:
         if self._chance(0.5):
             condition = self._variable("Boolean!", self._chance(0.6), default=self._chance(0.3) and "true")
         return f" @{self.random.choice(('include', 'skip'))}(if: {condition})"
+
+    def _defer(self) -> str:
+        if not self._chance(0.3):
+            return ""
+        return f" @defer(if: {self._variable('Boolean!', self._chance(0.7))})" if self._chance(0.2) else " @defer"
 
     def _variable(self, type_: str, value: Any, *, default: Any = None) -> str:
         name = self._name("v")
@@ -169,6 +178,10 @@ class Maker:
 
 def _is(type_: Any, kind: Any) -> bool:
     return isinstance(type_, kind)
+
+
+def _is_list(type_: Any) -> bool:
+    return _is(type_.of_type if _is(type_, GraphQLNonNull) else type_, GraphQLList)
 
 
 def _named(type_: Any) -> Any:
