@@ -20,7 +20,8 @@ from prometheus_client.parser import text_string_to_metric_families as metrics
 from graphql_server import migrations
 from tests import mysql
 from tests.chaos.relay import relaying
-from tests.front_door import QUERY, send
+from tests.front_door import QUERY, code, send
+from tests.persisted import hashed, sha256_of
 from tests.photos import photo
 from tests.processes import PROJECT, Process, free_port, server_of, settings_of, started, users_listening
 from tests.servers import Server, running, settings_for
@@ -101,6 +102,15 @@ def test_uploads_are_counted_by_what_became_of_them(watched: Server, place: str)
     assert value(now, "database_connections") >= 1
     for idle in ("database_connections_used", "database_connections_awaited", "pictures_decoding", "pictures_awaited"):
         assert value(now, idle) == 0
+
+
+def test_documents_that_are_named_are_counted_where_they_are_found(watched: Server, place: str) -> None:
+    assert code(send(watched, json=hashed(QUERY))) == "PERSISTED_QUERY_NOT_FOUND"
+    for request in ({"query": QUERY, **hashed(QUERY)}, hashed(QUERY), {"documentId": sha256_of(QUERY)}):
+        assert send(watched, json=request).json()["data"]
+    now = read(place)
+    assert value(now, "documents_named_total") == 2
+    assert value(now, "errors_total", code="PERSISTED_QUERY_NOT_FOUND") == 1
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])

@@ -46,6 +46,7 @@ class Live:
         self.bounds = bounds
         self.stopping = asyncio.Event()  # set when the server is told to stop
         self.users = users
+        self.named = 0  # operations whose document was named and found, not sent
         self._persisted = persisted
         self._album = album
         self._feed = feed
@@ -70,10 +71,12 @@ class Live:
         operation, of which queries are always taken.
         """
         if operation.document_id or self._persisted.always:
+            sent = operation.query
             try:
                 operation = await self._persisted.resolve(operation, context, headers)
             except (NotPersisted, Unauthenticated, UserServerUnavailable) as error:
                 return refused(error)
+            self.named += not sent
         if subscriptions and await self.executor.kind(operation) is OperationType.SUBSCRIPTION:
             return await self.executor.subscribe(operation, context)
         if in_parts and (answer := await self.executor.in_parts(operation, context)):

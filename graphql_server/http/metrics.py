@@ -17,8 +17,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from graphql_server.figures import BOUNDS, Durations, Operations, Traffic
+from graphql_server.http.live import Live
 from graphql_server.images import Album
-from graphql_server.schema.execution import Executor
 from graphql_server.users import Users
 
 PREFIX = "dataset_server_"
@@ -33,7 +33,7 @@ class Figures(Collector):
 
     traffic: Traffic
     operations: Operations
-    executor: Executor
+    live: Live
     album: Album
     users: Users
 
@@ -52,13 +52,15 @@ class Figures(Collector):
         )
 
     def _operations(self) -> Iterable[Metric]:
-        durations, documents = self.operations.durations, self.executor.documents
+        durations, executor = self.operations.durations, self.live.executor
+        documents = executor.documents
         told = "GraphQL operations, from the request's body on; refused: before they ran; errors: perhaps with data."
         yield _histogram("operation_duration", told, durations, "operation", "outcome")
         yield _counter("errors", "Errors in answers to GraphQL requests.", self.operations.codes, "code")
         sources = {"remembered": documents.found, "prepared": documents.prepared}
         yield _counter("documents", "GraphQL documents, remembered or parsed and validated.", sources, "source")
-        runs = {"planner": self.executor.planned, "graphql-core": self.executor.handed_over}
+        yield _counter("documents_named", "GraphQL documents that were named and found, not sent.", self.live.named)
+        runs = {"planner": executor.planned, "graphql-core": executor.handed_over}
         yield _counter("executions", "GraphQL operations that were run, by what answered them.", runs, "executor")
         yield _gauge("documents_remembered", "GraphQL documents that are remembered.", len(documents))
 
