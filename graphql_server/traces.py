@@ -6,7 +6,7 @@ argument of a statement, and none the text of an error, which may repeat what wa
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial, wraps
 from importlib.metadata import version
@@ -32,6 +32,7 @@ from graphql_server.images import Album
 from graphql_server.schema.answers import Answer
 from graphql_server.schema.context import Context
 from graphql_server.schema.execution import Executor, Operation
+from graphql_server.schema.parts import Parts
 from graphql_server.user_servers import HttpUserServer
 from graphql_server.users import Users
 
@@ -126,9 +127,13 @@ def _watch(tracer: Tracer, thing: object, method: str, name: str, kind: SpanKind
 
 
 def _watch_operations(tracer: Tracer, executor: Executor) -> None:
-    run = executor.run
+    """Of an answer in parts, the span ends with the first."""
+    executor.run = _watched(tracer, executor.run)
+    executor.in_parts = _watched(tracer, executor.in_parts)
 
-    async def watched(operation: Operation, context: Context, **options: Any) -> Answer:
+
+def _watched(tracer: Tracer, run: Callable[..., Awaitable[Answer | Parts]]) -> Callable[..., Any]:
+    async def watched(operation: Operation, context: Context, **options: Any) -> Answer | Parts:
         with _span(tracer, "graphql") as span:
             answer = await run(operation, context, **options)
             span.update_name(f"graphql {answer.operation}")
@@ -139,7 +144,7 @@ def _watch_operations(tracer: Tracer, executor: Executor) -> None:
                 _fail(span, code)
             return answer
 
-    executor.run = watched
+    return watched
 
 
 def _watch_statements(tracer: Tracer, engine: Engine) -> None:

@@ -1,5 +1,6 @@
 """Answers in parts: what @defer and @stream put off comes behind the rest, and is the same answer in the end."""
 
+import dataclasses
 import socket
 from collections.abc import Generator
 from pathlib import Path
@@ -11,11 +12,13 @@ import pytest
 
 from tests.chaos.mysql import stranger
 from tests.front_door import JSON, RESPONSE, assert_refused
+from tests.live import connected
+from tests.nginx import fronting
 from tests.parts import ACCEPT, TYPE, ask, merged, parting, parts_of
 from tests.photos import photo
 from tests.processes import free_port
 from tests.rows import IMAGE, Reader, put_datasets, put_images, serving, sql, untrained_pk
-from tests.servers import Server, running, settings_for, statements_sent
+from tests.servers import KEY, Server, running, settings_for, statements_sent
 from tests.test_metrics import read, value
 
 IMAGES = 350  # of each dataset
@@ -152,6 +155,13 @@ def test_what_cannot_be_put_off_is_refused_before_anything_is_done(library: Read
         assert_refused(library.post(query, accept=accept), 200 if accept == JSON else 400, "GRAPHQL_VALIDATION_FAILED")
 
 
+def test_over_a_websocket_what_is_put_off_comes_at_once(library: Reader) -> None:
+    with connected(library) as client:
+        client.begin()
+        client.subscribe(DEFERRED)
+        assert client.receive()["payload"] == library.result(DEFERRED)
+
+
 def test_a_negative_count_is_the_clients_mistake(library: Reader) -> None:
     with parting(library, "query($n: Int!) { images { nodes @stream(initialCount: $n) { pk } } }", {"n": -1}) as answer:
         answer.read()
@@ -189,19 +199,24 @@ def test_what_would_come_in_too_many_parts_comes_at_once(library: Reader, count:
 
 
 @pytest.mark.parametrize("engine", ["mysql"], indirect=True)
-def test_the_head_comes_before_what_is_put_off_is_read(server: Server) -> None:
+def test_the_head_comes_before_what_is_put_off_is_read_through_nginx_too(server: Server, tmp_path: Path) -> None:
     image = server.save(photo())
-    with stranger(server.settings.database_url) as other:
-        other.run("LOCK TABLES image_info WRITE")
-        with parting(server, "{ untrained { title ... @defer { images { nodes { pk } } } } }") as response:
-            pieces = response.iter_bytes()
-            came = b""
-            while came.count(b"--graphql") < 2:
-                came += next(pieces)
-            assert b'{"data":{"untrained":{"title":"untrained"}}' in came
-            other.run("UNLOCK TABLES")
-            came += b"".join(pieces)
-    assert merged(parts_of(came)).data["untrained"]["images"] == {"nodes": [{"pk": image["pk"]}]}
+    port = int(server.url.rpartition(":")[2])
+    with (
+        fronting(tmp_path, server.settings.media_root, port, KEY) as front,
+        stranger(server.settings.database_url) as other,
+    ):
+        for url in (server.url, f"http://127.0.0.1:{front.port}"):
+            other.run("LOCK TABLES image_info WRITE")
+            query = "{ untrained { title ... @defer { images { nodes { pk } } } } }"
+            with parting(dataclasses.replace(server, url=url), query) as response:
+                pieces, came = response.iter_bytes(), b""
+                while came.count(b"--graphql") < 2:
+                    came += next(pieces)
+                assert b'{"data":{"untrained":{"title":"untrained"}}' in came
+                other.run("UNLOCK TABLES")
+                came += b"".join(pieces)
+            assert merged(parts_of(came)).data["untrained"]["images"] == {"nodes": [{"pk": image["pk"]}]}
 
 
 @pytest.mark.parametrize("engine", ["mysql"], indirect=True)

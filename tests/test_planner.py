@@ -73,7 +73,7 @@ async def in_parts(executor: Executor, parts: Parts, made: Made) -> Merged | Non
     """What the parts of the answer make together; None where it comes at once."""
     context = Context(parts.album, Feed(parts.album.database, 1.0, 1), parts.users, TOKEN)
     answer = await executor.in_parts(Operation(made.query, made.variables), context)
-    if answer is None or isinstance(answer, Answer):
+    if isinstance(answer, Answer):
         return None
     return merged([orjson.loads(orjson.dumps(body)) async for body in answer.bodies()])
 

@@ -17,6 +17,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from graphql_server import migrations
 from tests.front_door import send
+from tests.parts import ACCEPT
 from tests.photos import photo
 from tests.processes import PROJECT, command, server_of, settings_of, started, users_listening
 from tests.servers import KEY, TOKEN, Server
@@ -97,6 +98,7 @@ def act(server: Server) -> list[dict[str, Any]]:
         server.get("/media/1/none.jpg?expires=1&signature=a-secret-signature"),
         server.get("/readyz"),
     ]
+    server.post("{ untrained { pk ... @defer { title } } }", {}, accept=ACCEPT, **HONOURED)
     return [answer.json() for answer in told]
 
 
@@ -132,7 +134,7 @@ def test_every_span_of_a_request_is_below_the_clients_own(told: Told) -> None:
     assert collector.services() == {"dataset-server"}
     spans = [span for span in collector.spans() if span.trace_id.hex() == TRACE]
     outermost = [span for span in spans if span.parent_span_id.hex() == PARENT]
-    assert [span.name for span in outermost] == ["POST /graphql"] * 3
+    assert [span.name for span in outermost] == ["POST /graphql"] * 4
     assert all(span.kind == Span.SPAN_KIND_SERVER for span in outermost)
     assert all(path(span, spans)[0] == "POST /graphql" for span in spans)
     (other,) = [span for span in collector.spans() if span.trace_id.hex() != TRACE]
@@ -154,10 +156,11 @@ def test_operations_statements_questions_and_the_steps_of_a_save_have_spans(told
 
 def test_operations_and_statements_say_what_they_are_as_the_conventions_have_it(told: Told) -> None:
     spans = told[0].spans()
-    read, saved, removed = (attributes(span) for span in spans if span.name.startswith("graphql "))
+    read, saved, removed, later = (attributes(span) for span in spans if span.name.startswith("graphql "))
     assert (read["graphql.operation.type"], read["graphql.operation.name"]) == ("query", "Listed")
     assert saved["graphql.operation.type"] == "mutation"
     assert removed["error.type"] == "NOT_FOUND"
+    assert later["graphql.operation.type"] == "query"
     statements = [span for span in spans if span.name in ("SELECT", "INSERT")]
     assert all(span.kind == Span.SPAN_KIND_CLIENT for span in statements)
     assert {attributes(span)["db.system.name"] for span in statements} <= {"sqlite", "mysql"}

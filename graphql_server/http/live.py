@@ -79,9 +79,8 @@ class Live:
             self.named += not sent
         if subscriptions and await self.executor.kind(operation) is OperationType.SUBSCRIPTION:
             return await self.executor.subscribe(operation, context)
-        if in_parts and (answer := await self.executor.in_parts(operation, context)):
-            return answer
-        return await self.executor.run(operation, context, mutations=mutations)
+        run = self.executor.in_parts if in_parts else self.executor.run
+        return await run(operation, context, mutations=mutations)
 
     @contextmanager
     def admitted(self) -> Generator[None]:

@@ -108,24 +108,19 @@ class Executor:
         self.planned += 1
         return Answer({"data": data}, operation="query")
 
-    async def in_parts(self, operation: Operation, context: Context) -> Answer | Parts | None:
-        """Answer a query that puts something off, in parts where anything is left for later; None for all others."""
+    async def in_parts(self, operation: Operation, context: Context, *, mutations: bool = True) -> Answer | Parts:
+        """Run an operation as `run` does, but answer a query in parts where it puts something off."""
         try:
             with self._deadlines.within(self._seconds) as deadline:
+                checked = self._checked(operation, await self.documents.get(operation.query))
+                if isinstance(checked, Answer) or not _puts_off(*checked, operation.variables):
+                    return await self._run(operation, context, deadline, mutations=mutations)
                 context.hurry(deadline.end, self._seconds)
-                return await self._in_parts(operation, context)
+                return await self._as_put_off(checked[0], operation, context)
         except TimeoutError:
             return timed_out()
 
-    async def _in_parts(self, operation: Operation, context: Context) -> Answer | Parts | None:
-        checked = self._checked(operation, await self.documents.get(operation.query))
-        if isinstance(checked, Answer):
-            return checked
-        document, ready = checked
-        if not document.in_parts or ready.node.operation is not OperationType.QUERY:
-            return None
-        if ready.cost.put_off(operation.variables) > MOST_PUT_OFF:
-            return None
+    async def _as_put_off(self, document: Document, operation: Operation, context: Context) -> Answer | Parts:
         self.handed_over += 1
         context.in_parts = True
         result = await self._by_core(document.sent, operation, context, PartingExecutor)
@@ -212,6 +207,15 @@ class Planned(NamedTuple):
     """What resolvers have for `info` when they are run as planned; one that wants more is run by graphql-core."""
 
     context: Context
+
+
+def _puts_off(document: Document, ready: Ready, variables: Mapping[str, Any]) -> bool:
+    """Whether it is a query that puts something off, and not too much."""
+    return (
+        document.in_parts
+        and ready.node.operation is OperationType.QUERY
+        and ready.cost.put_off(variables) <= MOST_PUT_OFF
+    )
 
 
 def _no_operation(name: str | None) -> GraphQLError:

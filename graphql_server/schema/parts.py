@@ -31,6 +31,8 @@ MOST_PUT_OFF = 500
 class Parts:
     """An answer in parts; `codes` are those of the errors in the parts that have been given so far."""
 
+    operation = "query"
+
     def __init__(self, results: ExperimentalIncrementalExecutionResults) -> None:
         self._results = results
         self.codes: list[str] = []
