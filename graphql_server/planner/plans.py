@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from types import NoneType
 from typing import Any, NamedTuple, Protocol, cast
 
 from graphql import GraphQLList
@@ -103,7 +104,7 @@ class _Shape:
         self._items = _Shape(cast("Any", inner).of_type, rows=rows) if isinstance(inner, GraphQLList) else None
 
     def flat(self, values: Values) -> Values:
-        if not self._rows and None in values:
+        if not self._rows and NoneType in map(type, values):
             if self._required:
                 raise Unplanned
             values = [value for value in values if value is not None]
@@ -114,7 +115,7 @@ class _Shape:
     def restored(self, values: Values, made: Iterator[Any]) -> Values:
         if self._items:
             return [None if value is None else self._items.restored(value, made) for value in values]
-        if self._rows or None not in values:
+        if self._rows or NoneType not in map(type, values):
             return list(islice(made, len(values)))
         return [None if value is None else next(made) for value in values]
 

@@ -14,7 +14,7 @@ from strawberry.federation.types import FieldSet
 from graphql_server import datasets, images
 from graphql_server.engines import Row
 from graphql_server.errors import BadUserInput, NotFound
-from graphql_server.listings import NONE
+from graphql_server.listings import NONE, Span
 from graphql_server.models import moment
 from graphql_server.schema.connections import SIZE, After, Before, Connection, First, Last, connect, span_of
 from graphql_server.schema.context import Info
@@ -61,10 +61,12 @@ async def images_of(
     order_by: ImageOrderArgument = None,
 ) -> "list[Connection[Image]]":
     listing = image_listing(filter, order_by)
-    span = span_of(listing, first, after, last, before)
+    limit, _, behind, ahead, backward = span_of(listing, first, after, last, before)
     only = filter.dataset_pk if filter else None
     nothing = listing._replace(conditions=(NONE,))
-    keys = [(listing if only in (None, pk) else nothing, span._replace(parent=pk)) for pk in dataset_pks]
+    keys = [
+        (listing if only in (None, pk) else nothing, Span(limit, pk, behind, ahead, backward)) for pk in dataset_pks
+    ]
     return await connect(info, keys, Image)
 
 
