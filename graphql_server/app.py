@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute, Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from graphql_server import migrations, privileges, user_servers
+from graphql_server.album import Album
 from graphql_server.database import Database
 from graphql_server.errors import SettingsError, StorageUnavailable, error_body
 from graphql_server.feed import Feed
@@ -26,7 +27,6 @@ from graphql_server.http.live import Bounds, Live
 from graphql_server.http.log import RequestLog
 from graphql_server.http.metrics import Figures
 from graphql_server.http.persisted import Automatic, Persisted, Trusted
-from graphql_server.images import Album
 from graphql_server.media import Media
 from graphql_server.pictures import Decoder
 from graphql_server.schema.documents import Documents

@@ -8,10 +8,11 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 
 from graphql_server.database import Database, Transaction
+from graphql_server.statements import inserting
 
 KEPT = timedelta(days=7)
 AT_ONCE = 1000
-CHANGE = "INSERT INTO dataset_change (kind, dataset_info_pk, image_info_pk, created_at) VALUES (?, ?, ?, ?)"
+COLUMNS = ("kind", "dataset_info_pk", "image_info_pk", "created_at")
 
 
 class Kind(Enum):
@@ -23,9 +24,15 @@ class Kind(Enum):
     IMAGE_REMOVED = "IMAGE_REMOVED"
 
 
-async def record(transaction: Transaction, kind: Kind, dataset_pk: int, image_pk: int | None = None) -> None:
-    """Keep a change; call it last in its transaction, so that its key is seen soon after it was given."""
-    await transaction.fetch(CHANGE, [kind.value, dataset_pk, image_pk, datetime.now(UTC)])
+async def record(transaction: Transaction, kind: Kind, dataset_pk: int, *image_pks: int | None) -> None:
+    """Keep a change of a dataset, or one for each image.
+
+    Call it last in the transaction, so that the keys are seen soon after they were given.
+    """
+    now = datetime.now(UTC)
+    pks = image_pks or [None]
+    values = [value for pk in pks for value in (kind.value, dataset_pk, pk, now)]
+    await transaction.fetch(inserting("dataset_change", COLUMNS, len(pks)), values)
 
 
 async def forget(database: Database) -> None:

@@ -133,19 +133,22 @@ class Database:
         finally:
             self.figures.alone.add(began)
 
-    async def transact(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
-        """Do `work` in a transaction; where it met a deadlock, again, as long as a statement may take."""
+    async def transact(self, work: Callable[[Transaction], Awaitable[T]], since: float | None = None) -> T:
+        """Do `work` in a transaction; where it met a deadlock, again, as long as a statement may take.
+
+        That time counts from `since` on the event loop's clock, by default from now.
+        """
         # Tortoise keeps its models' statements once for a process, in the dialect of the engine opened last.
         if DatasetInfo._meta.default_connection != self.engine.name:  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
             raise RuntimeError("A process serves either SQLite or MySQL, and this one has opened both.")
         began = time.perf_counter()
         try:
-            return await self._transact(work)
+            return await self._transact(work, asyncio.get_running_loop().time() if since is None else since)
         finally:
             self.figures.transactions.add(began)
 
-    async def _transact(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
-        end = asyncio.get_running_loop().time() + self._seconds
+    async def _transact(self, work: Callable[[Transaction], Awaitable[T]], since: float) -> T:
+        end = since + self._seconds
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return await self._attempt(work, end)

@@ -89,7 +89,10 @@ async def _seal(transaction: Transaction, title: str, once: Once | None) -> list
     dataset = await open_ones.select_for_update().first()
     if dataset is None:
         await _missed(transaction)
-    if done := await recall(transaction, once):
+    done = (await recall(transaction, once)).get(once)
+    if isinstance(done, Conflict):
+        raise done
+    if done:
         return done
     changed = await open_ones.filter(id=dataset.id).update(
         title=title, title_key=titles.key_of(title), untrained=None, sealed_at=now
@@ -99,7 +102,7 @@ async def _seal(transaction: Transaction, title: str, once: Once | None) -> list
     opened = await DatasetInfo.create(
         using_db=transaction.client, title=titles.UNTRAINED, untrained=True, created_at=now
     )
-    await remember(transaction, once, dataset.id, opened.id)
+    await remember(transaction, [(once, (dataset.id, opened.id))])
     await record(transaction, Kind.SEALED, dataset.id)
     await record(transaction, Kind.OPENED, opened.id)
     return [dataset.id, opened.id]

@@ -5,6 +5,7 @@ a request with a key that is there gets the same answer, and a different request
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -13,11 +14,13 @@ from tortoise.exceptions import IntegrityError
 
 from graphql_server.database import Again, Database, Transaction
 from graphql_server.errors import BadUserInput, Conflict
-from graphql_server.models import IdempotencyKey
+from graphql_server.statements import inserting
 
 LONGEST = 255
 KEPT = timedelta(days=7)
 AT_ONCE = 1000
+COLUMNS = ("idempotency_key", "fingerprint", "pks", "created_at")
+RECALL = "SELECT idempotency_key, fingerprint, pks FROM idempotency_key WHERE idempotency_key IN ({})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,32 +45,33 @@ def _hash(*parts: object) -> str:
     return hashlib.sha256(orjson.dumps(parts)).hexdigest()
 
 
-async def recall(transaction: Transaction, once: Once | None) -> list[int]:
-    """The keys of the rows that the request gave the first time, or none; Conflict for another request's key.
+async def recall(transaction: Transaction, *onces: Once | None) -> dict[Once | None, list[int] | Conflict]:
+    """The keys of the rows that each request gave the first time, where there was one; Conflict for another request's.
 
     Call it once the transaction has its lock: on MySQL the first plain read decides what a transaction sees.
     """
-    if once is None:
-        return []
-    kept = await IdempotencyKey.get_or_none(key=once.key, using_db=transaction.client)
-    if kept is None:
-        return []
-    if kept.fingerprint != once.fingerprint:
-        raise Conflict("This idempotencyKey was sent with another request; choose a new one.")
-    return orjson.loads(kept.pks)
+    asked = {once.key: once for once in onces if once}
+    if not asked:
+        return {}
+    rows = await transaction.fetch(RECALL.format(", ".join("?" * len(asked))), list(asked))
+    return {asked[key]: _pks(asked[key], fingerprint, pks) for key, fingerprint, pks in rows}
 
 
-async def remember(transaction: Transaction, once: Once | None, *pks: int) -> None:
-    """Keep the key with the keys of the rows; where another transaction was quicker, this one is tried again."""
-    if once is None:
+def _pks(once: Once, fingerprint: str, pks: str) -> list[int] | Conflict:
+    if once.fingerprint != fingerprint:
+        return Conflict("This idempotencyKey was sent with another request; choose a new one.")
+    return orjson.loads(pks)
+
+
+async def remember(transaction: Transaction, given: Sequence[tuple[Once | None, Sequence[int]]]) -> None:
+    """Keep keys with the keys of the rows; where another transaction was quicker, this one is tried again."""
+    now = datetime.now(UTC)
+    rows = [(once.key, once.fingerprint, orjson.dumps(pks).decode(), now) for once, pks in given if once]
+    if not rows:
         return
     try:
-        await IdempotencyKey.create(
-            using_db=transaction.client,
-            key=once.key,
-            fingerprint=once.fingerprint,
-            pks=orjson.dumps(pks).decode(),
-            created_at=datetime.now(UTC),
+        await transaction.insert(
+            inserting("idempotency_key", COLUMNS, len(rows)), [value for row in rows for value in row]
         )
     except IntegrityError:
         raise Again from None

@@ -7,6 +7,7 @@ from graphql_server.database import Database
 from graphql_server.engines import Row
 from graphql_server.listings import Listing, Position, Span, Table, among
 from graphql_server.statements import statement, union, where
+from graphql_server.tallies import Fetching
 
 
 class Slice(NamedTuple):
@@ -56,7 +57,7 @@ async def counts(database: Database, listing: Listing, parents: Sequence[int | N
 
 
 async def rows_of(
-    database: Database, table: Table, pks: Sequence[int], columns: tuple[str, ...] | None = None
+    database: Fetching, table: Table, pks: Sequence[int], columns: tuple[str, ...] | None = None
 ) -> dict[int, Row]:
     """The rows with these keys, by one statement; a key that has none is left out."""
     marks = ", ".join("?" * len(pks))

@@ -131,17 +131,17 @@ class Glance:
         self._max_pixels = max_pixels
         self.picture: Picture | None = None
 
-    def __call__(self, path: Path) -> None:
-        """Decode the file; raises as Decoder.inspect. A large one is left for that."""
-        self.picture = _read(path, self._max_pixels, lambda file: _inspect(file, self._max_pixels, SMALL))
+    def __call__(self, content: bytes) -> None:
+        """Decode a file's bytes; raises as Decoder.inspect. One of many pixels is left for that."""
+        self.picture = _read(
+            io.BytesIO(content), self._max_pixels, lambda file: _inspect(file, self._max_pixels, SMALL)
+        )
 
 
 class _File(io.BufferedReader):
     """A file that can be read in so many pieces; ImageUnreadable tells of more."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(io.FileIO(path))
-        self._left = MOST_READS
+    _left = MOST_READS
 
     def read(self, size: int | None = -1, /) -> bytes:
         self._left -= 1
@@ -160,10 +160,10 @@ def inspect(path: Path, max_pixels: int) -> Picture:
     return cast("Picture", _read(path, max_pixels, lambda file: _inspect(file, max_pixels, max_pixels)))
 
 
-def _read(path: Path, max_pixels: int, read: Callable[[BinaryIO], T]) -> T:
+def _read(source: Path | io.BytesIO, max_pixels: int, read: Callable[[BinaryIO], T]) -> T:
     _hush()
     try:
-        with _File(path) as file:
+        with _File(io.FileIO(source) if isinstance(source, Path) else source) as file:
             return read(file)
     except ImageUnreadable:
         raise

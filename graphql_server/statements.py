@@ -157,3 +157,9 @@ def where(conditions: Sequence[Condition]) -> Condition:
         return Condition("")
     sql = " WHERE " + " AND ".join(condition.sql for condition in conditions)
     return Condition(sql, tuple(arg for condition in conditions for arg in condition.args))
+
+
+def inserting(table: str, columns: Sequence[str], rows: int) -> str:
+    """The statement that inserts so many rows at once."""
+    marks = ", ".join([f"({', '.join('?' * len(columns))})"] * rows)
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {marks}"

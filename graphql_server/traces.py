@@ -25,10 +25,10 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from graphql_server.album import Album
 from graphql_server.engines import Engine, Session
 from graphql_server.errors import DatasetServerError
 from graphql_server.figures import route_of
-from graphql_server.images import Album
 from graphql_server.schema.answers import Answer
 from graphql_server.schema.context import Context
 from graphql_server.schema.execution import Executor, Operation

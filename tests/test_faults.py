@@ -15,7 +15,7 @@ import pytest
 
 from graphql_server.app import opened
 from graphql_server.errors import DatabaseUnavailable
-from graphql_server.images import Fix
+from graphql_server.fixes import Fix
 from tests import mysql
 from tests.chaos import clients, users
 from tests.chaos.mysql import kill_connections, stranger

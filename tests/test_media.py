@@ -65,7 +65,7 @@ async def store(media: Media, content: bytes, dataset_pk: int = 7, extension: st
     """Stage and place a picture; gives its file name."""
     file_name = f"{uuid4()}.{extension}"
     staged = await media.stage(Upload(content), len(content))
-    await media.place(staged, dataset_pk, file_name)
+    await media.place(dataset_pk, {file_name: staged})
     await media.discard(staged)
     return file_name
 
@@ -157,7 +157,7 @@ async def test_a_folder_that_is_gone_is_unavailable_and_not_made_anew(media: Med
     with pytest.raises(StorageUnavailable):
         await media.stage(Upload(b"x"), 1)
     with pytest.raises(StorageUnavailable):
-        await media.place(staged, 7, f"{uuid4()}.jpg")
+        await media.place(7, {f"{uuid4()}.jpg": staged})
     with pytest.raises(StorageUnavailable):
         await media.open("7", f"{uuid4()}.jpg")
     assert not media.root.exists()
@@ -184,7 +184,7 @@ async def test_placing_never_overwrites(media: Media) -> None:
     file_name = await store(media, b"first")
     staged = await media.stage(Upload(b"second"), 6)
     with pytest.raises(FileExistsError):
-        await media.place(staged, 7, file_name)
+        await media.place(7, {file_name: staged})
     assert (media.root / "7" / file_name).read_bytes() == b"first"
     await media.discard(staged)
     assert names(media.root) == [f"7/{file_name}"]
@@ -195,9 +195,9 @@ async def test_what_was_placed_can_be_removed_and_placed_elsewhere_until_it_is_d
 ) -> None:
     staged = await media.stage(Upload(b"x"), 1)
     first, second = f"{uuid4()}.webp", f"{uuid4()}.webp"
-    await media.place(staged, 7, first)
+    await media.place(7, {first: staged})
     await media.remove(7, first)
-    await media.place(staged, 8, second)
+    await media.place(8, {second: staged})
     await media.discard(staged)
     assert names(media.root) == [f"8/{second}"]
     assert (media.root / "8" / second).read_bytes() == b"x"
@@ -212,7 +212,7 @@ async def test_placing_that_is_cancelled_has_come_to_its_end(media: Media) -> No
     for _ in range(20):
         staged = await media.stage(Upload(b"x"), 1)
         file_name = f"{uuid4()}.png"
-        placing = asyncio.create_task(media.place(staged, 7, file_name))
+        placing = asyncio.create_task(media.place(7, {file_name: staged}))
         await asyncio.sleep(0)
         placing.cancel()
         await asyncio.gather(placing, return_exceptions=True)
@@ -239,7 +239,7 @@ async def test_removing_and_discarding_what_is_missing_is_fine(media: Media) -> 
 async def test_no_other_name_than_a_pictures_is_placed_removed_or_opened(media: Media, file_name: str) -> None:
     staged = await media.stage(Upload(b"x"), 1)
     with pytest.raises(ValueError, match="picture"):
-        await media.place(staged, 7, file_name)
+        await media.place(7, {file_name: staged})
     with pytest.raises(ValueError, match="picture"):
         await media.remove(7, file_name)
     with pytest.raises(NotFound):

@@ -20,7 +20,7 @@ from graphql_server.engines import Session
 from graphql_server.engines.mysql import MySQL
 from tests.photos import photo
 from tests.rows import Reader, put_datasets, put_images, serving, sql, untrained_pk
-from tests.together import CREATE, REMOVE
+from tests.together import CREATE, REMOVE, at_once, saving
 
 ROWS = 2_000  # of each dataset, and a few rare ones behind them
 PAGE = 3
@@ -204,7 +204,9 @@ def test_what_is_found_by_key_and_what_is_counted_is_read_from_an_index(reader: 
 def test_what_a_change_reads_is_read_from_an_index(reader: Reader) -> None:
     with sent() as statements:
         image = reader.save(photo(), idempotencyKey="once")
+        at_once(reader, [saving(photo(seed=seed), idempotencyKey=f"{seed}") for seed in [*range(20), *range(20)]])
         reader.data(REMOVE, {"pk": image["pk"]})
         reader.data(CREATE, {"title": "Dinner"})
+    assert any("uuid_file_name, pk FROM" in text for text in statements), "none were saved together"
     assert len(statements) >= 6
     assert asyncio.run(faults(reader, statements)) == []

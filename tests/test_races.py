@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from graphql_server import images, media
+from graphql_server import album, disk
 from graphql_server.database import Database
 from tests import mysql
 from tests.holdings import IMAGES, ask, assert_whole
@@ -125,18 +125,18 @@ def updates_in(statements: list[str]) -> int:
 def test_of_200_senders_at_once_those_wait_whom_the_database_could_not_take_in_its_time(
     database_url: str, media_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place: Any = getattr(media, "_place")  # noqa: B009 - it is not for others
+    place: Any = disk.place
     staged: list[int] = []
 
     def watched(*args: Any) -> None:
         staged.append(len([*(media_root / ".staging").iterdir()]))
         place(*args)
 
-    monkeypatch.setattr(media, "_place", watched)
+    monkeypatch.setattr(disk, "place", watched)
     with running(settings_for(database_url, media_root, database_pool=1, database_seconds=30.0)) as server:
         answers = at_once(server, [saving(photo(seed=seed)) for seed in range(200)], clients=200)
     assert not refusals(answers)
-    assert max(staged) <= images.AT_ONCE
+    assert max(staged) <= album.AT_ONCE
     assert_whole(server.settings)
 
 

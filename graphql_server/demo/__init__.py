@@ -21,10 +21,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from graphql_server import datasets, logs, migrations
+from graphql_server.album import Album
 from graphql_server.app import create_app, opened
 from graphql_server.demo.drawings import Drawing, drawings
 from graphql_server.errors import SettingsError
-from graphql_server.images import Album, Fix
+from graphql_server.fixes import Fix
 from graphql_server.serving import calm_collector, listen
 from graphql_server.settings import Settings
 

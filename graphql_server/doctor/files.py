@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from graphql_server.database import Again, Database, Transaction
+from graphql_server.disk import STAGING, is_place
 from graphql_server.doctor.report import Check, Examination
 from graphql_server.errors import SettingsError
-from graphql_server.media import STAGING, is_place
 from graphql_server.models import DatasetInfo
 
 BATCH = 500

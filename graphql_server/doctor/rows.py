@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 from datetime import UTC, datetime
 from functools import partial
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from graphql_server import tallies
 from graphql_server.database import Transaction
@@ -16,7 +16,6 @@ from graphql_server.titles import UNTRAINED
 
 BATCH = 500
 FILES_AT_ONCE = 4  # hashed in as many threads
-PIECE_BYTES = 256 * 1024
 BEFORE_ALL = -(1 << 63)
 SELECT = """
 SELECT i.pk, i.dataset_info_pk, i.uuid_file_name, i.content_type, i.width, i.height, i.byte_size, i.sha256, d.pk
@@ -158,7 +157,7 @@ class Images:
     async def _measure(self, image: Image) -> tuple[int, str]:
         opened = await self._examination.media.open(str(image.dataset_pk), str(image.file_name))
         try:
-            return opened.byte_size, await asyncio.to_thread(_hash, opened.file)
+            return opened.found.byte_size, await asyncio.to_thread(_hash, opened.found.descriptor)
         except OSError as error:
             raise StorageUnavailable("the picture cannot be read") from error
         finally:
@@ -178,11 +177,9 @@ class Images:
             await self._examination.database.transact(partial(_fill_in, fillings))
 
 
-def _hash(file: BinaryIO) -> str:
-    digest = hashlib.sha256()
-    while piece := file.read(PIECE_BYTES):
-        digest.update(piece)
-    return digest.hexdigest()
+def _hash(descriptor: int) -> str:
+    with open(descriptor, "rb", closefd=False) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 async def _fill_in(fillings: list[Filling], transaction: Transaction) -> None:

@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from graphql_server.album import Album
 from graphql_server.errors import DatabaseDenied, DatabaseUnavailable
-from graphql_server.images import Album
 
 # Whoever probes waits for a few seconds at most, and neither a frozen database nor a network folder may answer at all.
 SECONDS = 2.0

@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from graphql import OperationType
 
+from graphql_server.album import Album
 from graphql_server.errors import (
     NotPersisted,
     ServerStopping,
@@ -17,7 +18,6 @@ from graphql_server.errors import (
 )
 from graphql_server.feed import Feed
 from graphql_server.http.persisted import Persisted
-from graphql_server.images import Album
 from graphql_server.schema.answers import Answer, refused
 from graphql_server.schema.context import Context
 from graphql_server.schema.execution import Executor, Operation

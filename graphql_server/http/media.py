@@ -11,8 +11,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from graphql_server.disk import Found, is_place
 from graphql_server.errors import NotFound, StorageUnavailable, error_body
-from graphql_server.media import Media, Opened, is_place
+from graphql_server.media import Media, Opened
 
 METHODS = ("GET", "HEAD")
 # Smaller pictures are read by the same call that opens them, and sent by one.
@@ -58,7 +59,7 @@ class Pictures:
                 refusal = _error(HTTPStatus.SERVICE_UNAVAILABLE, error.code, str(error))
             else:
                 with closing(picture):
-                    await _answer(request, picture, self._headers(request, picture, file_name), send)
+                    await _answer(request, picture, self._headers(request, picture.found, file_name), send)
                 return
         await refusal(scope, receive, send)
 
@@ -82,7 +83,7 @@ class Pictures:
             return _error(HTTPStatus.GONE, "URL_EXPIRED", "This address has expired; ask for a new one.")
         return None
 
-    def _headers(self, request: Request, picture: Opened, file_name: str) -> dict[str, str]:
+    def _headers(self, request: Request, picture: Found, file_name: str) -> dict[str, str]:
         # A picture never changes, but without a date of expiry nobody knows when it will be removed.
         cache = "private, no-cache"
         if self._signed:
@@ -100,15 +101,15 @@ class Pictures:
 
 
 async def _answer(request: Request, picture: Opened, headers: dict[str, str], send: Send) -> None:
-    status, part = _wanted(request, picture, headers["last-modified"])
+    status, part = _wanted(request, picture.found, headers["last-modified"])
     if status == HTTPStatus.NOT_MODIFIED:
         del headers["content-type"], headers["content-disposition"]
     else:
         headers["content-length"] = str(len(part))
     if status == HTTPStatus.PARTIAL_CONTENT:
-        headers["content-range"] = f"bytes {part.start}-{part.stop - 1}/{picture.byte_size}"
+        headers["content-range"] = f"bytes {part.start}-{part.stop - 1}/{picture.found.byte_size}"
     if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-        headers["content-range"] = f"bytes */{picture.byte_size}"
+        headers["content-range"] = f"bytes */{picture.found.byte_size}"
     raw = [(name.encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": status.value, "headers": raw})
     last = b""
@@ -120,7 +121,7 @@ async def _answer(request: Request, picture: Opened, headers: dict[str, str], se
     await send({"type": "http.response.body", "body": last})
 
 
-def _wanted(request: Request, picture: Opened, last_modified: str) -> tuple[HTTPStatus, range]:
+def _wanted(request: Request, picture: Found, last_modified: str) -> tuple[HTTPStatus, range]:
     """Find the status and the bytes that the request's conditions and range ask for."""
     whole, sent = range(picture.byte_size), request.headers
     known = [tag.strip().removeprefix("W/") for tag in sent.get("if-none-match", "").split(",")]

@@ -16,9 +16,9 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from graphql_server.album import Album
 from graphql_server.figures import BOUNDS, Durations, Operations, Traffic
 from graphql_server.http.live import Live
-from graphql_server.images import Album
 from graphql_server.users import Users
 
 PREFIX = "dataset_server_"

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import strawberry
 
 from graphql_server import datasets, images
+from graphql_server.album import Album
 from graphql_server.errors import OperationTimedOut, Unavailable
 from graphql_server.feed import Feed
-from graphql_server.images import Album
 from graphql_server.listings import Table
 from graphql_server.schema.loaders import Loaders, Source
 from graphql_server.schema.pacing import Pace

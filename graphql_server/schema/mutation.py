@@ -9,8 +9,8 @@ from starlette.datastructures import UploadFile
 from strawberry.federation.schema_directives import Cost
 from strawberry.file_uploads import Upload
 
-from graphql_server import datasets, images
-from graphql_server.images import Fix
+from graphql_server import datasets, fixes
+from graphql_server.fixes import Fix
 from graphql_server.schema.context import Info
 from graphql_server.schema.cost import FIX_COST
 from graphql_server.schema.scalars import Degree
@@ -140,7 +140,7 @@ async def _save(info: Info, input: SaveFixInput) -> SaveFixPayload:
         model_degree=input.model_degree,
         confidence=input.confidence,
         user_fix_degree=input.user_fix_degree,
-        on_duplicate=images.OnDuplicate[(input.on_duplicate or OnDuplicate.RETURN_EXISTING).name],
+        on_duplicate=fixes.OnDuplicate[(input.on_duplicate or OnDuplicate.RETURN_EXISTING).name],
         idempotency_key=input.idempotency_key,
         user_pk=(await info.context.user()).pk,
     )

@@ -1,0 +1,143 @@
+"""The folder of pictures as threads work on it: plain calls that wait for the disk, and raise OSError."""
+
+import errno
+import hashlib
+import os
+import re
+import stat
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from graphql_server.errors import NotFound
+
+STAGING = ".staging"
+PLACE = re.compile(r"[0-9]{1,19}/[0-9a-f-]{36}\.(jpg|png|webp)")
+MAGIC_BYTES = 16  # by which the kind of a picture is known
+# What open() says of a name that leads nowhere, to a link, or through something that is no folder.
+ABSENT = (errno.ENOENT, errno.ELOOP, errno.ENOTDIR)
+Look = Callable[[bytes], object]
+
+
+class Found(NamedTuple):
+    """A file that is open for reading: its first bytes or all, its time in Unix seconds, its ETag with quotes."""
+
+    descriptor: int
+    head: bytes
+    byte_size: int
+    modified: float
+    etag: str
+
+
+def is_place(dataset_pk: str, file_name: str) -> bool:
+    """Tell whether a picture can be there: no other path is ever looked at."""
+    return PLACE.fullmatch(f"{dataset_pk}/{file_name}") is not None
+
+
+class Copy:
+    """A new file that is written and hashed piece by piece; with the last one it is closed and on the disk."""
+
+    def __init__(self, path: Path, look: Look) -> None:
+        self._path = path
+        self._look = look
+        self._file: int | None = None
+        self.digest = hashlib.sha256()
+
+    def add(self, piece: bytes, last: bool) -> None:  # noqa: FBT001 - as a thread is told
+        """Write a piece; where it is the only one, `look` is called with it before, and may refuse it."""
+        if self._file is None:
+            if last:
+                self._look(piece)
+            self._file = _create(self._path)
+        self.digest.update(piece)
+        rest = memoryview(piece)
+        while rest:
+            rest = rest[os.write(self._file, rest) :]
+        if last:
+            os.fsync(self._file)
+            self.close()
+
+    def close(self) -> None:
+        if self._file is not None:
+            descriptor, self._file = self._file, None
+            os.close(descriptor)
+
+
+def _create(path: Path) -> int:
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    except FileNotFoundError:
+        # Only the staging folder, never the root: a volume that is not mounted must not be written under.
+        with suppress(FileExistsError):
+            path.parent.mkdir()
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+
+
+def try_staging(root: Path) -> None:
+    """See whether pictures can be staged."""
+    staging = root / STAGING
+    with suppress(FileExistsError):
+        staging.mkdir()
+    if not os.access(staging, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def place(folder: Path, staged: Mapping[str, Path]) -> None:
+    """Give staged files their names in a folder, which are on the disk then."""
+    if not folder.is_dir():
+        with suppress(FileExistsError):
+            folder.mkdir()
+        _sync(folder.parent)
+    for name, path in staged.items():
+        os.link(path, folder / name)  # Unlike a rename, a link never overwrites.
+    _sync(folder)
+
+
+def discard(paths: Iterable[Path]) -> None:
+    """Remove staged names; those that are missing are fine."""
+    for path in paths:
+        path.unlink(missing_ok=True)
+
+
+def remove(folder: Path, names: Iterable[str]) -> None:
+    """Remove files for good; those that are missing are fine."""
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
+    with suppress(FileNotFoundError):
+        _sync(folder)
+
+
+@contextmanager
+def _folder(path: Path | str, flags: int = 0, within: int | None = None) -> Generator[int]:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | flags, dir_fd=within)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _sync(path: Path) -> None:
+    with _folder(path) as folder:
+        os.fsync(folder)
+
+
+def find(root: Path, dataset_pk: str, file_name: str, whole: int) -> Found:
+    """Open a picture without following links; one of `whole` bytes at most is read. Raises NotFound."""
+    # Not blocking, since a pipe under that name would hold its reader for ever.
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+    with _folder(root) as base:
+        try:
+            with _folder(dataset_pk, os.O_NOFOLLOW, base) as folder:
+                descriptor = os.open(file_name, flags, dir_fd=folder)
+        except OSError as error:
+            if error.errno in ABSENT:
+                raise NotFound("There is no such picture.") from None
+            raise
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise NotFound("There is no such picture.")
+    first = os.pread(descriptor, whole if status.st_size <= whole else MAGIC_BYTES, 0)
+    etag = f'"{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}"'
+    return Found(descriptor, first, status.st_size, status.st_mtime, etag)

@@ -1,0 +1,166 @@
+"""Saves that come at the same time, and are saved together."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from graphql_server.album import Album
+from graphql_server.app import opened
+from graphql_server.database import Transaction
+from graphql_server.errors import Conflict, DatabaseUnavailable
+from graphql_server.fixes import Fix, OnDuplicate
+from graphql_server.saves import Saved
+from tests.holdings import IMAGES, ask, assert_whole
+from tests.photos import photo
+from tests.servers import settings_for, statements_sent
+
+pytestmark = pytest.mark.anyio
+LOCK = "SELECT pk FROM dataset_info WHERE untrained = 1"
+Ask = tuple[bytes, Fix]
+
+
+class Upload:
+    """An upload that is there at once."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    async def read(self, size: int) -> bytes:
+        piece, self._content = self._content[:size], self._content[size:]
+        return piece
+
+
+def fix(**given: Any) -> Fix:
+    usual = Fix(original_file_name="a.jpg", exif_degree=0, model_degree=0, confidence=1.0, user_fix_degree=0)
+    return replace(usual, **given)
+
+
+@asynccontextmanager
+async def held(album: Album) -> AsyncGenerator[None]:
+    """Nothing is saved while the block runs."""
+    async with album.database.engine.session() as rival:
+        await rival.begin()
+        lock = " FOR UPDATE" if album.database.engine.name == "mysql" else ""
+        await rival.fetch(LOCK + lock)
+        yield
+        await rival.rollback()
+
+
+async def together(album: Album, *asks: Ask) -> list[Any]:
+    """Save these by one transaction, each with its own photo and fix; gives what became of each."""
+    async with held(album):
+        tasks = [asyncio.create_task(album.save_fix(Upload(photo(seed=99)), fix()))]
+        await await_that(lambda: len(album.groups) == 1)
+        tasks += [asyncio.create_task(album.save_fix(Upload(content), given)) for content, given in asks]
+        await await_that(lambda: len(album.groups) == 1 + len(asks))
+    return (await asyncio.gather(*tasks, return_exceptions=True))[1:]
+
+
+async def await_that(happened: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not happened():  # noqa: ASYNC110 - it is seen in a number
+            await asyncio.sleep(0.01)
+
+
+async def test_those_who_come_while_others_are_saved_are_saved_together(database_url: str, media_root: Path) -> None:
+    settings = settings_for(database_url, media_root)
+    names = [f"{number}.jpg" for number in range(12)]
+    async with opened(settings) as parts:
+        asks = [(photo(seed=number), fix(original_file_name=name)) for number, name in enumerate(names)]
+        with statements_sent() as sent:
+            outcomes = await together(parts.album, *asks)
+    assert [outcome.row[2] for outcome in outcomes] == names
+    rows = {pk: (dataset_pk, name) for pk, dataset_pk, name, *_ in await asyncio.to_thread(ask, database_url, IMAGES)}
+    assert len(rows) == 13
+    assert [rows[outcome.row[0]] for outcome in outcomes] == [(outcome.row[1], outcome.row[3]) for outcome in outcomes]
+    assert sum(text.startswith(LOCK) for text in sent) == 2
+    await asyncio.to_thread(assert_whole, settings)
+
+
+async def test_each_of_those_who_are_saved_together_is_told_its_own(database_url: str, media_root: Path) -> None:
+    settings = settings_for(database_url, media_root)
+    async with opened(settings) as parts:
+        album, known, sent_before = parts.album, photo(seed=1), photo(seed=2)
+        there = await album.save_fix(Upload(known), fix())
+        once = await album.save_fix(Upload(sent_before), fix(idempotency_key="once"))
+        again, rejected, copied, answered, refused, new, same, same_again = await together(
+            album,
+            (known, fix(user_fix_degree=90)),
+            (known, fix(on_duplicate=OnDuplicate.REJECT)),
+            (known, fix(on_duplicate=OnDuplicate.ALLOW)),
+            (sent_before, fix(idempotency_key="once")),
+            (photo(seed=3), fix(idempotency_key="once")),
+            (photo(seed=4), fix(idempotency_key="another")),
+            (photo(seed=5), fix()),
+            (photo(seed=5), fix()),
+        )
+    assert (again.row[0], again.created) == (there.row[0], False)
+    assert isinstance(rejected, Conflict)
+    assert (copied.row[0] not in (there.row[0], once.row[0]), copied.created) == (True, True)
+    assert (answered.row[0], answered.created) == (once.row[0], False)
+    assert isinstance(refused, Conflict)
+    assert new.created
+    assert same.row[0] == same_again.row[0]
+    assert sorted((same.created, same_again.created)) == [False, True]
+    assert len(await asyncio.to_thread(ask, database_url, IMAGES)) == 6
+    await asyncio.to_thread(assert_whole, settings)
+
+
+async def test_one_that_cannot_be_saved_does_not_take_others_along(database_url: str, media_root: Path) -> None:
+    settings = settings_for(database_url, media_root)
+    async with opened(settings) as parts:
+        good, bad, also_good = await together(
+            parts.album,
+            (photo(seed=1), fix()),
+            (photo(seed=2), fix(model_degree=2**70)),
+            (photo(seed=3), fix()),
+        )
+    assert isinstance(bad, Exception)
+    assert isinstance(good, Saved)
+    assert isinstance(also_good, Saved)
+    await asyncio.to_thread(assert_whole, settings)
+
+
+async def test_one_who_goes_away_does_not_take_others_along(
+    database_url: str, media_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_for(database_url, media_root)
+    insert = Transaction.insert
+    gone: list[asyncio.Task[Any]] = []
+
+    async def left(self: Transaction, sql: str, args: Any) -> int:
+        if "), (" in sql:
+            gone[0].cancel()
+        return await insert(self, sql, args)
+
+    monkeypatch.setattr(Transaction, "insert", left)
+    async with opened(settings) as parts:
+        album = parts.album
+        async with held(album):
+            first = asyncio.create_task(album.save_fix(Upload(photo(seed=99)), fix()))
+            await await_that(lambda: len(album.groups) == 1)
+            tasks = [asyncio.create_task(album.save_fix(Upload(photo(seed=seed)), fix())) for seed in (1, 2)]
+            gone.append(tasks[0])
+            await await_that(lambda: len(album.groups) == 3)
+        outcomes = await asyncio.gather(first, *tasks, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [Saved, asyncio.CancelledError, Saved]
+    await asyncio.to_thread(assert_whole, settings)
+
+
+@pytest.mark.parametrize("engine", ["mysql"])
+async def test_the_time_that_is_waited_for_others_counts(database_url: str, media_root: Path) -> None:
+    settings = settings_for(database_url, media_root, database_seconds=1.0)
+    async with opened(settings) as parts:
+        with statements_sent() as sent:
+            async with held(parts.album):
+                saves = [parts.album.save_fix(Upload(photo(seed=seed)), fix()) for seed in range(3)]
+                outcomes = await asyncio.gather(*saves, return_exceptions=True)
+    assert all(isinstance(outcome, DatabaseUnavailable) for outcome in outcomes)
+    # The second group has waited as long as the first one has tried.
+    assert sum(text.startswith(LOCK) for text in sent) == 1
+    await asyncio.to_thread(assert_whole, settings)
