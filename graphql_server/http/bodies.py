@@ -13,7 +13,7 @@ from graphql_server.errors import BadRequest
 Headers = Mapping[bytes, bytes]
 # How long the next piece is waited for, and all of them together if they are few.
 BODY_SECONDS = 20
-# So many bytes are worth another second. A slow line sends ten times as much, and a stranger gets 36 seconds.
+# So many bytes are worth another second. A slow line sends ten times as much; a stranger's 4 kB have 24 seconds.
 LEAST_RATE = 1000
 
 

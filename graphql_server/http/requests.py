@@ -18,10 +18,10 @@ from graphql_server.schema.execution import Operation
 
 Admit = Callable[[], Awaitable[object]]
 JSON_BYTES = 1024 * 1024
-# What is read for somebody whom the user server has not been asked about yet, and what is prepared for them: a document
-# of 4 kB may take 20 milliseconds, and introspection has 2.
-STRANGER_BYTES = 16 * 1024
+# So much is read and prepared for somebody whom the user server has not been asked about yet: a document of 4 kB may
+# take 20 milliseconds, and introspection has 2 kB.
 SHORT_BYTES = 4 * 1024
+STRANGER_BYTES = 16 * 1024  # of a message on a WebSocket, which brings the token
 
 
 def headers_of(scope: Scope) -> Headers:
