@@ -195,6 +195,11 @@ def test_there_is_an_example_for_every_call_and_each_fits_the_schema() -> None:
     assert shown == calls
 
 
+def test_what_is_put_off_is_shown_with_the_rest(page: GraphiQL) -> None:
+    page.write("query Later { untrained { ... @defer { title } images(first: 0) { nodes @stream { pk } } } }", "")
+    assert page.run()["data"] == {"untrained": {"title": "untrained", "images": {"nodes": []}}}
+
+
 def test_the_explorer_puts_an_operation_together_by_clicks(page: GraphiQL) -> None:
     page.write("query Clicked { untrained { pk } }", "")
     page.show("GraphiQL Explorer")

@@ -19,6 +19,7 @@ from tests.photos import photo
 from tests.processes import free_port
 from tests.rows import IMAGE, Reader, put_datasets, put_images, serving, sql, untrained_pk
 from tests.servers import KEY, Server, running, settings_for, statements_sent
+from tests.test_faults import await_that
 from tests.test_metrics import read, value
 
 IMAGES = 350  # of each dataset
@@ -217,6 +218,22 @@ def test_the_head_comes_before_what_is_put_off_is_read_through_nginx_too(server:
                 other.run("UNLOCK TABLES")
                 came += b"".join(pieces)
             assert merged(parts_of(came)).data["untrained"]["images"] == {"nodes": [{"pk": image["pk"]}]}
+
+
+@pytest.mark.parametrize("engine", ["mysql"], indirect=True)
+def test_when_a_client_has_gone_what_it_waits_for_is_given_up(database_url: str, media_root: Path) -> None:
+    """The only connection would otherwise be held for longer than the test waits for an answer."""
+    with (
+        running(settings_for(database_url, media_root, database_pool=1, database_seconds=100)) as server,
+        stranger(database_url) as other,
+    ):
+        other.run("LOCK TABLES image_info WRITE")
+        with parting(server, "{ untrained { title ... @defer { images { nodes { pk } } } } }") as response:
+            pieces, came = response.iter_bytes(), b""
+            while came.count(b"--graphql") < 2:
+                came += next(pieces)
+            await_that(lambda: "FROM image_info" in str(sql(server, "SHOW FULL PROCESSLIST")))
+        assert server.data("{ untrained { title } }") == {"untrained": {"title": "untrained"}}
 
 
 @pytest.mark.parametrize("engine", ["mysql"], indirect=True)
