@@ -1,10 +1,11 @@
 """Puts the server together: routes, middleware, and what is opened at the start and closed at the end."""
 
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -48,9 +49,10 @@ class Parts:
 
 
 class Application(Starlette):
-    """Starlette, but /graphql goes past its layers, which cost more than most answers."""
+    """Starlette, but /graphql and pictures go past its layers, which cost more than most answers."""
 
     endpoint: ASGIApp | None = None
+    pictures: Mapping[str, ASGIApp] = MappingProxyType({})  # by the paths before `/<dataset pk>/<file name>`
     entry: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,6 +63,9 @@ class Application(Starlette):
         path = scope["path"].removeprefix(scope.get("root_path", "")) if scope["type"] == "http" else ""
         if path == "/graphql" and self.endpoint:
             return self.endpoint(scope, receive, send)
+        folder, *place = path.rsplit("/", 2)
+        if pictures := self.pictures.get(folder):
+            return pictures({**scope, "path_params": {"path": "/".join(place)}}, receive, send)
         return super().__call__(scope, receive, send)
 
 
@@ -85,6 +90,7 @@ def create_app(
         async with opened(settings, user_transport) as parts:
             live = _live(settings, parts, checked=checked)
             endpoint = _endpoint(settings, live)
+            application.pictures = dict.fromkeys(_media_paths(settings), media.Pictures(parts.album.media, signed=True))
             application.endpoint, app.router.routes[:] = endpoint, _routes(settings, parts, live)
             # Starlette would send clients on to whatever address their Host header makes up.
             app.router.redirect_slashes = False

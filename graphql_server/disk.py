@@ -17,6 +17,8 @@ PLACE = re.compile(r"[0-9]{1,19}/[0-9a-f-]{36}\.(jpg|png|webp)")
 MAGIC_BYTES = 16  # by which the kind of a picture is known
 # What open() says of a name that leads nowhere, to a link, or through something that is no folder.
 ABSENT = (errno.ENOENT, errno.ELOOP, errno.ENOTDIR)
+# File systems that answer at once, other than another machine's or a program's.
+LOCAL = ("ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "tmpfs", "overlay")
 Look = Callable[[bytes], object]
 
 
@@ -122,22 +124,51 @@ def _sync(path: Path) -> None:
         os.fsync(folder)
 
 
-def find(root: Path, dataset_pk: str, file_name: str, whole: int) -> Found:
-    """Open a picture without following links; one of `whole` bytes at most is read. Raises NotFound."""
+def is_local(folder: Path) -> bool:
+    """Tell whether a folder is on a disk of this machine, as far as Linux says so."""
+    try:
+        device = folder.stat().st_dev
+        mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()]
+    except OSError:
+        return False
+    number = f"{os.major(device)}:{os.minor(device)}"
+    return any(mount[2] == number and mount[mount.index("-") + 1] in LOCAL for mount in mounts)
+
+
+def find(root: Path, dataset_pk: str, file_name: str, whole: int, *, cached: bool = False) -> Found:
+    """Open a picture without following links; one of `whole` bytes at most is read. Raises NotFound.
+
+    If only what is `cached` may be read, BlockingIOError tells that the disk would have to be waited for.
+    """
+    descriptor = _open(root, dataset_pk, file_name)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise NotFound("There is no such picture.")  # noqa: TRY301 - the file is closed alike
+        size = status.st_size if status.st_size <= whole else MAGIC_BYTES
+        head = _cached(descriptor, size) if cached else os.pread(descriptor, size, 0)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    etag = f'"{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}"'
+    return Found(descriptor, head, status.st_size, status.st_mtime, etag)
+
+
+def _open(root: Path, dataset_pk: str, file_name: str) -> int:
     # Not blocking, since a pipe under that name would hold its reader for ever.
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
     with _folder(root) as base:
         try:
             with _folder(dataset_pk, os.O_NOFOLLOW, base) as folder:
-                descriptor = os.open(file_name, flags, dir_fd=folder)
+                return os.open(file_name, flags, dir_fd=folder)
         except OSError as error:
             if error.errno in ABSENT:
                 raise NotFound("There is no such picture.") from None
             raise
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode):
-        os.close(descriptor)
-        raise NotFound("There is no such picture.")
-    first = os.pread(descriptor, whole if status.st_size <= whole else MAGIC_BYTES, 0)
-    etag = f'"{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}"'
-    return Found(descriptor, first, status.st_size, status.st_mtime, etag)
+
+
+def _cached(descriptor: int, size: int) -> bytes:
+    buffer = bytearray(size)
+    if os.preadv(descriptor, [buffer], 0, os.RWF_NOWAIT) < size:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    return bytes(buffer)

@@ -68,6 +68,7 @@ class Media:
         self.root = root
         addresses = Addresses(url, keys, seconds)
         self.address, self.check = addresses.address, addresses.check
+        self._local = disk.is_local(root)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="media")
         # Apart, so that what a transaction waits for does not stand behind a thousand uploads.
         self._staging = ThreadPoolExecutor(THREADS, thread_name_prefix="staging")
@@ -144,7 +145,16 @@ class Media:
         """
         if not is_place(dataset_pk, file_name):
             raise NotFound("There is no such picture.")
-        return Opened(await _finish(self._threads, disk.find, self.root, dataset_pk, file_name, whole), self._threads)
+        return Opened(await self._find(dataset_pk, file_name, whole), self._threads)
+
+    async def _find(self, dataset_pk: str, file_name: str, whole: int) -> Found:
+        # A call into a thread costs more than to read what is in memory, but a network folder may not answer.
+        if self._local:
+            try:
+                return disk.find(self.root, dataset_pk, file_name, whole, cached=True)
+            except OSError:
+                pass  # The disk has to be waited for, or its failure is met again.
+        return await _finish(self._threads, disk.find, self.root, dataset_pk, file_name, whole)
 
 
 async def _finish(threads: Executor, call: Callable[..., T], *args: object) -> T:

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from email.utils import formatdate
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -23,6 +24,7 @@ from PIL import Image
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+from graphql_server import disk
 from graphql_server.errors import BadUserInput, FileTooLarge, NotFound, StorageUnavailable
 from graphql_server.http.media import routes
 from graphql_server.media import Media, Staged
@@ -611,6 +613,55 @@ async def test_no_way_of_writing_a_path_leads_out_of_the_folder(media: Media, ta
     assert (good, whole) == (200, WHOLE)
     assert status == 404
     assert json.loads(body)["errors"][0]["extensions"]["code"] == "NOT_FOUND"
+
+
+async def test_a_picture_in_memory_is_read_without_a_thread_and_one_on_the_disk_alone_by_one(
+    media: Media, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file_name = await store(media, b"x" * 1000)
+    readers: list[threading.Thread] = []
+    pread, preadv = os.pread, os.preadv
+    cold = False
+
+    def cached(descriptor: int, buffers: list[bytearray], offset: int, flags: int) -> int:
+        assert flags == os.RWF_NOWAIT
+        # So much as is in memory, of a file that is there in part as well.
+        return preadv(descriptor, buffers, offset) // (2 if cold else 1)
+
+    def waited(*args: int) -> bytes:
+        readers.append(threading.current_thread())
+        return pread(*args)
+
+    monkeypatch.setattr(os, "preadv", cached)
+    monkeypatch.setattr(os, "pread", waited)
+    monkeypatch.setattr(media, "_local", True)
+    for cold in (False, True):
+        before = open_files()
+        opened = await media.open("7", file_name, 1000)
+        assert opened.found.head == b"x" * 1000
+        opened.close()
+        assert open_files() == before
+        assert [reader is threading.main_thread() for reader in readers] == [False] * cold
+
+
+async def test_a_network_folder_is_never_waited_for_by_the_event_loop(
+    media: Media, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file_name = await store(media, b"x")
+    finders: list[threading.Thread] = []
+    find = disk.find
+
+    def found(*args: Any, **options: Any) -> disk.Found:
+        finders.append(threading.current_thread())
+        return find(*args, **options)
+
+    monkeypatch.setattr(disk, "LOCAL", ())
+    monkeypatch.setattr(disk, "find", found)
+    distant = Media(media.root, "/media", KEYS, 3600)
+    (await distant.open("7", file_name)).close()
+    assert threading.main_thread() not in finders
+    assert len(finders) == 1
+    distant.close()
 
 
 async def test_links_folders_and_pipes_are_404_even_under_the_name_of_a_picture(media: Media) -> None:
