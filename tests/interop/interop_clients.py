@@ -23,7 +23,9 @@ def test_clients_that_ask_for_no_parts_get_what_is_put_off_at_once(
 ) -> None:
     with served(request, tmp_path) as server:
         seen = node("tools/at-once.mjs", settings=told(server, tmp_path))
+        later = node("--import", "./tools/relay.mjs", "clients/relay/later.tsx", settings=told(server, tmp_path))
     assert seen == {"apollo": ["untrained", *NAMES], "urql": ["untrained", *NAMES]}
+    assert later == {"title": "untrained", "names": NAMES}
 
 
 @pytest.mark.parametrize("program", ["gql_sync.py", "gql_async.py"])
