@@ -152,6 +152,7 @@ def test_a_gateway_persists_queries_automatically_and_for_itself_alone(shared: S
     assert send(shared, json={"query": UNLISTED, **hashed(UNLISTED)}, headers=GATEWAY).json() == ANSWER
     assert send(shared, json=hashed(UNLISTED), headers=GATEWAY).json() == ANSWER
     assert code(send(shared, json=hashed(UNLISTED))) == "PERSISTED_QUERY_NOT_FOUND"
+    assert send(shared, json=hashed(BY_CODEGEN), headers=GATEWAY).json() == ANSWER
 
 
 # What is wrong with a file is told before anything listens
@@ -214,7 +215,7 @@ def test_one_identifier_stands_for_one_document(tmp_path: Path) -> None:
     write(tmp_path / "a.json", {"same": QUERY})
     write(tmp_path / "b.json", {"same": QUERY})
     assert [listed.identifier for listed in read(tmp_path)] == ["same"]
-    write(tmp_path / "c.json", {"same": UNLISTED})
+    write(tmp_path / "c.json", {"sha256:same": UNLISTED})
     with pytest.raises(SettingsError, match=r"same in .*a\.json.* another text in .*c\.json"):
         read(tmp_path)
 

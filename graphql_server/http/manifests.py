@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, cast
 import orjson
 
 from graphql_server.errors import SettingsError
+from graphql_server.http.persisted import PREFIX
 from graphql_server.schema.documents import Documents
 
 # All of it is kept in memory by every worker.
@@ -28,7 +29,7 @@ NAME = re.compile(r"\b(?:query|mutation|subscription)\s+(\w+)")
 
 
 class Listed(NamedTuple):
-    """A document that may be run, how it is named, and the file that says so."""
+    """A document that may be run, how it is named (without the prefix of a hash), and the file that says so."""
 
     identifier: str
     text: str
@@ -93,9 +94,10 @@ def _operations(file: Path, content: bytes) -> Iterator[tuple[str, str]]:
         raise _wrong(f"{file} is no JSON object {SHAPES}")
     fields = cast("dict[str, Any]", manifest)
     for identifier, text in _apollo(file, fields) if fields.get("format") == APOLLO else fields.items():
-        if not identifier or not isinstance(text, str):
+        name = identifier.removeprefix(PREFIX)
+        if not name or not isinstance(text, str):
             raise _wrong(f"{file} has something else than identifiers with documents, {SHAPES}")
-        yield identifier, text
+        yield name, text
 
 
 def _apollo(file: Path, manifest: dict[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -94,7 +94,7 @@ class Trusted:
 
     def __init__(self, listed: Mapping[str, str], secrets: Sequence[str], automatic: Automatic) -> None:
         self._texts = {sha256(text.encode()).hexdigest(): text for text in listed.values()}
-        self._texts.update((name.removeprefix(PREFIX), text) for name, text in listed.items())
+        self._texts.update(listed)
         self._known = frozenset(listed.values())
         self._secrets = [secret.encode() for secret in secrets]
         self._automatic = automatic
@@ -103,10 +103,11 @@ class Trusted:
         await context.user()
         if operation.query in self._known:
             return operation
-        if self._is_gateway(headers):
+        listed = None if operation.query else self._texts.get(operation.document_id)
+        if listed is None and self._is_gateway(headers):
             return await self._automatic.resolve(operation, context, headers) if operation.document_id else operation
         if not operation.query:
-            return found(operation, self._texts.get(operation.document_id))
+            return found(operation, listed)
         if operation.document_id:
             raise PersistedQueryNotSupported("PersistedQueryNotSupported")  # as Apollo's clients look for it
         raise PersistedQueryOnly("Only the operations that PERSISTED_OPERATIONS lists are run.")
