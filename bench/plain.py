@@ -1,6 +1,7 @@
 """What a save costs at least: a plain script that decodes, hashes, writes, syncs and inserts, with no server at all.
 
-Usage: python -m bench.plain DATABASE_URL FOLDER PHOTO SECONDS; prints how many it has saved and its CPU seconds.
+Usage: python -m bench.plain DATABASE_URL FOLDER PHOTO SECONDS whole|eighth; prints how many it has saved and its CPU
+seconds. Photos are decoded as they are, or at an eighth of their size, as the server does it.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from PIL import Image
 from bench.load import NUMBER
 
 THREADS = 16
+DECODED = {"whole": "as a whole", "eighth": "at an eighth"}
 INSERT = (
     "INSERT INTO image_info (dataset_info_pk, original_file_name, uuid_file_name, exif_degree, model_degree, "
     "confidence, user_fix_degree, content_type, width, height, byte_size, sha256, unique_sha256, created_at) "
@@ -28,9 +30,12 @@ INSERT = (
 )
 
 
-def keep(folder: Path, photo: bytes) -> tuple[object, ...]:
+def keep(folder: Path, photo: bytes, scale: str) -> tuple[object, ...]:
     """Decode, hash and write one photo so that it is on the disk; gives what the row says of it."""
     image = Image.open(io.BytesIO(photo))
+    size = image.size
+    if scale == "eighth":
+        image.draft(None, (1, 1))
     image.load()
     digest = hashlib.sha256(photo).hexdigest()
     name = f"{uuid4()}.jpg"
@@ -41,10 +46,10 @@ def keep(folder: Path, photo: bytes) -> tuple[object, ...]:
     descriptor = os.open(folder, os.O_RDONLY)
     os.fsync(descriptor)
     os.close(descriptor)
-    return name, *image.size, len(photo), digest, digest
+    return name, *size, len(photo), digest, digest
 
 
-async def run(url: str, folder: Path, photo: bytes, seconds: float) -> int:
+async def run(url: str, folder: Path, photo: bytes, seconds: float, scale: str) -> int:
     """Save different photos with so many threads for some seconds; gives their number."""
     parts = urlsplit(url)
     pool: Any = await cast("Any", asyncmy).create_pool(
@@ -65,7 +70,7 @@ async def run(url: str, folder: Path, photo: bytes, seconds: float) -> int:
         while time.monotonic() < end:
             saved += 1
             one = photo.replace(NUMBER, b"%12d" % (begun + saved))
-            row = await asyncio.get_running_loop().run_in_executor(threads, keep, folder, one)
+            row = await asyncio.get_running_loop().run_in_executor(threads, keep, folder, one, scale)
             async with pool.acquire() as connection, connection.cursor() as cursor:
                 await cursor.execute(INSERT, row)
 
@@ -77,6 +82,6 @@ async def run(url: str, folder: Path, photo: bytes, seconds: float) -> int:
 
 
 if __name__ == "__main__":
-    url, folder, photo, seconds = sys.argv[1:]
-    saved = asyncio.run(run(url, Path(folder), Path(photo).read_bytes(), float(seconds)))
+    url, folder, photo, seconds, scale = sys.argv[1:]
+    saved = asyncio.run(run(url, Path(folder), Path(photo).read_bytes(), float(seconds), scale))
     print(saved, time.process_time())  # noqa: T201 - its answer

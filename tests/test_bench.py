@@ -42,7 +42,7 @@ def test_the_plain_script_saves_different_photos(filled: Filled, tmp_path: Path)
     content = photos.photo()
     assert len(content) == pytest.approx(photos.BYTES, rel=0.05)
     ((before,),) = ask(filled.url, saves.COUNT)
-    saved = asyncio.run(plain.run(filled.url, tmp_path, content, 0.2))
+    saved = asyncio.run(plain.run(filled.url, tmp_path, content, 0.2, "eighth"))
     assert ask(filled.url, saves.COUNT) == [(before + saved,)]
     assert len({path.read_bytes() for path in tmp_path.iterdir()}) == saved > 0
 
