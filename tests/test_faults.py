@@ -177,9 +177,12 @@ async def test_requests_that_are_given_up_at_any_moment_leave_all_whole_and_the_
             await parts.album.save_fix(Upload(clients.fresh()), fix)
 
         await save()  # the first one has to connect
-        begun = time.monotonic()
-        await save()
-        longest = 1.5 * (time.monotonic() - begun)
+        took: list[float] = []
+        for _ in range(5):
+            begun = time.monotonic()
+            await save()
+            took.append(time.monotonic() - begun)
+        longest = 1.5 * min(took)
         given_up = 0
         for _ in range(50):
             tasks = [asyncio.create_task(save()) for _ in range(4)]
