@@ -94,7 +94,7 @@ def create_app(
             application.endpoint, app.router.routes[:] = endpoint, _routes(settings, parts, live)
             # Starlette would send clients on to whatever address their Host header makes up.
             app.router.redirect_slashes = False
-            figures = Figures(traffic, endpoint.operations, live, parts.album, parts.users)
+            figures = Figures(traffic, live, parts.album, parts.users)
             async with _metrics(settings, figures), _traces(tracing, live.executor, parts):
                 # For the protocols that speak to clients: they are told to stop, and count what is no request.
                 yield {"stopping": live.stopping, "traffic": traffic}

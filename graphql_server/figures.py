@@ -22,9 +22,9 @@ class Durations:
         self.counts = [0] * (len(BOUNDS) + 1)
         self.seconds = 0.0
 
-    def add(self, began: float) -> None:
-        """Count what began at that time of `time.perf_counter()` and has ended now."""
-        seconds = time.perf_counter() - began
+    def add(self, began: float, ended: float | None = None) -> None:
+        """Count what began at that time of `time.perf_counter()`, and ended then or ends now."""
+        seconds = (ended or time.perf_counter()) - began
         self.counts[bisect_left(BOUNDS, seconds)] += 1
         self.seconds += seconds
 
@@ -50,10 +50,10 @@ class Traffic:
         self.statuses = Counter[tuple[str, int]]()
         self.durations = {route: Durations() for route in ROUTES}
 
-    def add(self, path: str, status: int, began: float) -> None:
+    def add(self, path: str, status: int, began: float, ended: float) -> None:
         route = route_of(path)
         self.statuses[route, status] += 1
-        self.durations[route].add(began)
+        self.durations[route].add(began, ended)
 
     def refuse(self, status: int) -> None:
         """Count what is no whole request of HTTP, and so has no route."""
@@ -76,6 +76,20 @@ class Operations:
         self.durations[operation, outcome].add(began)
         for code in codes:
             self.codes[code] += 1
+
+
+class Subscriptions:
+    """Connections that stay open and subscriptions on them, by transport, and by code what refused or ended them."""
+
+    TRANSPORTS: tuple[str, ...] = ("websocket", "event-stream", "multipart")
+    # There from the start, so that the first is seen as one more.
+    REFUSALS: tuple[str, ...] = ("FORBIDDEN", "TOO_MANY_SUBSCRIPTIONS", "UNAUTHENTICATED", "USER_SERVER_UNAVAILABLE")
+    ENDS: tuple[str, ...] = ("SERVER_STOPPING", "TOO_SLOW", "UNAUTHENTICATED", "USER_SERVER_UNAVAILABLE")
+
+    def __init__(self) -> None:
+        self.connections, self.running, self.begun = (dict.fromkeys(self.TRANSPORTS, 0) for _ in range(3))
+        self.refused = Counter(dict.fromkeys(self.REFUSALS, 0))
+        self.cut_off = Counter(dict.fromkeys(self.ENDS, 0))
 
 
 class Statements:

@@ -21,6 +21,7 @@ from graphql_server import migrations
 from tests import mysql
 from tests.chaos.relay import relaying
 from tests.front_door import QUERY, code, send
+from tests.live import MULTIPART, SSE, connected, events, following, parts, streaming
 from tests.persisted import hashed, sha256_of
 from tests.photos import photo
 from tests.processes import PROJECT, Process, free_port, server_of, settings_of, started, users_listening
@@ -83,6 +84,52 @@ def test_operations_are_counted_by_type_outcome_and_code(watched: Server, place:
     assert value(now, "executions_total", executor="graphql-core") == 2
     assert value(now, "tokens_total", source="user_server") == 1
     assert value(now, "user_server_duration_seconds_count", answer="accepted") == 1
+
+
+def test_subscribers_are_counted_while_they_follow_and_by_what_ends_them(watched: Server, place: str) -> None:
+    saved = watched.save(photo())["pk"]
+    with following(watched) as client, streaming(watched, SSE) as sse, streaming(watched, MULTIPART) as multipart:
+        assert client.event()["image"]["pk"] == saved
+        told, pieces = events(sse), parts(multipart)
+        assert next(told)[0] == "next"
+        assert next(pieces)["payload"]
+        client.subscribe(QUERY, "2")
+        client.event("2")
+        now = read(place)
+        for transport in ("websocket", "event-stream", "multipart"):
+            assert value(now, "live_connections", transport=transport) == 1
+            assert value(now, "subscriptions_running", transport=transport) == 1
+        assert value(now, "operation_duration_seconds_count", operation="query", outcome="ok") == 1
+        del watched.user_server.users[watched.token or ""]
+        client.closed()
+        *_, end = told
+        assert end == ("complete", None)
+    with connected(watched, headers={"authorization": "Bearer a-stranger"}) as client:
+        client.send(type="connection_init")
+        client.closed()
+    now = read(place)
+    for transport in ("websocket", "event-stream", "multipart"):
+        assert value(now, "subscriptions_begun_total", transport=transport) == 1
+    assert value(now, "operation_duration_seconds_count", operation="subscription", outcome="ok") == 3
+    assert value(now, "subscriptions_cut_off_total", code="UNAUTHENTICATED") >= 2
+    assert value(now, "live_connections_refused_total", code="UNAUTHENTICATED") == 1
+    assert value(now, "live_connections", transport="websocket") == 0
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+def test_a_stream_is_no_slow_request_for_staying_open(watched: Server, place: str) -> None:
+    watched.save(photo())
+    with streaming(watched, SSE) as sse:
+        told = events(sse)
+        next(told)
+        time.sleep(1.1)
+    for _ in range(100):
+        now = read(place)
+        if value(now, "http_request_duration_seconds_count", route="graphql") == 2:
+            assert value(now, "http_request_duration_seconds_sum", route="graphql") < 1
+            return
+        time.sleep(0.02)
+    raise AssertionError("the stream was never counted")
 
 
 def test_uploads_are_counted_by_what_became_of_them(watched: Server, place: str) -> None:

@@ -13,7 +13,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from graphql_server.deadlines import Deadlines
 from graphql_server.errors import BadRequest, Unauthenticated, UserServerUnavailable, error_body
-from graphql_server.figures import Operations
 from graphql_server.http import parts, requests, streams
 from graphql_server.http.bodies import Headers
 from graphql_server.http.live import Live
@@ -61,7 +60,7 @@ class GraphQL:
         self._max_bytes = max_bytes
         self._page = page
         self._deadlines = Deadlines()
-        self.operations = Operations()
+        self._operations = live.operations
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         answer = await self._respond(scope, receive)
@@ -86,26 +85,26 @@ class GraphQL:
         try:
             answer = await self._run(scope, receive, headers, self._live.context(token), wishes)
         except BadRequest as error:
-            self.operations.add("unknown", "refused", [error.code], began)
+            self._operations.add("unknown", "refused", [error.code], began)
             raise
         if isinstance(answer, Answer):
-            self.operations.add(answer.operation, answer.outcome, answer.codes, began)
+            self._operations.add(answer.operation, answer.outcome, answer.codes, began)
             return self._whole(answer, wishes, token)
         if isinstance(answer, Parts):
             return parts.Response(answer.bodies(), lambda: self._ended(answer, began))
         assert wishes.stream
-        self.operations.add(SUBSCRIPTION, "ok", [], began)
-        return streams.response(wishes.stream, answer, self._live, token)
+        self._operations.add(SUBSCRIPTION, "ok", [], began)
+        return streams.Response(wishes.stream, answer, self._live, token)
 
     def _ended(self, answer: Parts, began: float) -> None:
-        self.operations.add("query", "errors" if answer.codes else "ok", answer.codes, began)
+        self._operations.add("query", "errors" if answer.codes else "ok", answer.codes, began)
 
     def _whole(self, answer: Answer, wishes: Wishes, token: str | None) -> ASGIApp:
         kind = wishes.kind
         if kind is None:
             if wishes.stream is None:
                 return parts.Response(parts.once(answer))
-            return streams.response(wishes.stream, streams.once(answer), self._live, token)
+            return streams.Response(wishes.stream, answer, self._live, token)
         # The draft has 200 for every well-formed request in application/json, for the sake of old clients.
         status = 400 if answer.refused and kind == RESPONSE else 200
         return Reply(status, kind, orjson.dumps(answer.body), {})

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -10,6 +10,7 @@ from graphql import OperationType
 
 from graphql_server.album import Album
 from graphql_server.errors import (
+    DatasetServerError,
     NotPersisted,
     ServerStopping,
     TooManySubscriptions,
@@ -17,6 +18,7 @@ from graphql_server.errors import (
     UserServerUnavailable,
 )
 from graphql_server.feed import Feed
+from graphql_server.figures import Operations, Subscriptions
 from graphql_server.http.persisted import Persisted
 from graphql_server.schema.answers import Answer, refused
 from graphql_server.schema.context import Context
@@ -46,11 +48,11 @@ class Live:
         self.bounds = bounds
         self.stopping = asyncio.Event()  # set when the server is told to stop
         self.users = users
+        self.operations, self.subscriptions = Operations(), Subscriptions()
         self.named = 0  # operations whose document was named and found, not sent
         self._persisted = persisted
         self._album = album
         self._feed = feed
-        self._open = 0
 
     def context(self, token: str | None) -> Context:
         return Context(self._album, self._feed, self.users, token)
@@ -83,15 +85,17 @@ class Live:
         return await run(operation, context, mutations=mutations)
 
     @contextmanager
-    def admitted(self) -> Generator[None]:
+    def admitted(self, transport: str) -> "Generator[Line]":
         """Count a connection until the block ends; TooManySubscriptions where there are too many."""
-        if self._open >= self.bounds.connections:
+        connections = self.subscriptions.connections
+        if sum(connections.values()) >= self.bounds.connections:
+            self.subscriptions.refused[TooManySubscriptions.code] += 1
             raise TooManySubscriptions("The server has as many subscribers as it takes; try again later.")
-        self._open += 1
+        connections[transport] += 1
         try:
-            yield
+            yield Line(self, transport)
         finally:
-            self._open -= 1
+            connections[transport] -= 1
 
     async def watch(self, token: str | None) -> NoReturn:
         """Wait until a connection must end, and raise why: Unauthenticated, UserServerUnavailable, ServerStopping."""
@@ -103,3 +107,36 @@ class Live:
                 await self.users.authenticate(token)
             else:
                 raise ServerStopping("The server stops; subscribe again.")
+
+
+class Line:
+    """A connection that was admitted: what is followed over it is counted, and what ends that before its time."""
+
+    def __init__(self, live: Live, transport: str) -> None:
+        self._live = live
+        self._transport = transport
+        self._cut_off: str | None = None  # the code of what has ended it
+
+    async def watch(self, token: str | None) -> NoReturn:
+        """As `Live.watch`."""
+        try:
+            await self._live.watch(token)
+        except DatasetServerError as error:
+            self._cut_off = error.code
+            raise
+
+    async def follow(self, answers: AsyncGenerator[Answer]) -> AsyncGenerator[Answer]:
+        """The answers of a subscription, which runs until they end."""
+        figures, ended = self._live.subscriptions, None
+        figures.begun[self._transport] += 1
+        figures.running[self._transport] += 1
+        try:
+            async with aclosing(answers):
+                async for answer in answers:
+                    self._live.operations.codes.update(answer.codes)
+                    ended = answer.codes[0] if answer.refused else None
+                    yield answer
+        finally:
+            figures.running[self._transport] -= 1
+            if code := self._cut_off or ended:
+                figures.cut_off[code] += 1

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from graphql_server import logs
 from graphql_server.errors import DatasetServerError, error_body
 from graphql_server.figures import Traffic
+from graphql_server.http.streams import LASTING
 
 PLAUSIBLE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 LONGEST_PATH = 200  # characters in the log; that of a picture has 70, and strangers may send 32,000
@@ -33,12 +34,14 @@ class RequestLog:
             await self.app(scope, receive, send)
             return
         request_id = _id(scope)
-        status, began = 0, time.perf_counter()
+        status, began, lasting = 0, time.perf_counter(), 0.0
 
         def answer(message: Message) -> Awaitable[None]:
-            nonlocal status
+            nonlocal status, lasting
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if LASTING in scope:
+                    lasting = time.perf_counter()
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
             return send(message)
 
@@ -51,15 +54,17 @@ class RequestLog:
                 raise  # uvicorn then closes the connection in the middle of the answer
             await JSONResponse(error_body(BUG, DatasetServerError.code), 500)(scope, receive, answer)
         finally:
-            self.traffic.add(scope["path"].removeprefix(scope.get("root_path", "")), status, began)
+            ended = time.perf_counter()
+            self.traffic.add(scope["path"].removeprefix(scope.get("root_path", "")), status, began, lasting or ended)
             # The path alone: the query string may hold a signature.
-            milliseconds = round((time.perf_counter() - began) * 1000, 1)
             told = {
                 "method": scope["method"],
                 "path": scope["path"][:LONGEST_PATH],
                 "status": status,
-                "ms": milliseconds,
+                "ms": round(((lasting or ended) - began) * 1000, 1),
             }
+            if lasting:
+                told["lasted_ms"] = round((ended - began) * 1000, 1)
             logs.tell(log, __name__, "request", **told)
             structlog.contextvars.reset_contextvars(**tokens)
 

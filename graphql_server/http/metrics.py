@@ -17,7 +17,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from graphql_server.album import Album
-from graphql_server.figures import BOUNDS, Durations, Operations, Traffic
+from graphql_server.figures import BOUNDS, Durations, Traffic
 from graphql_server.http.live import Live
 from graphql_server.users import Users
 
@@ -32,7 +32,6 @@ class Figures(Collector):
     """Everything that one server counts. Labels have few values, and none that a client could choose."""
 
     traffic: Traffic
-    operations: Operations
     live: Live
     album: Album
     users: Users
@@ -40,6 +39,7 @@ class Figures(Collector):
     def collect(self) -> Iterable[Metric]:
         yield from self._requests()
         yield from self._operations()
+        yield from self._subscriptions()
         yield from self._database()
         yield from self._users()
         yield from self._uploads()
@@ -48,21 +48,33 @@ class Figures(Collector):
         statuses, durations = self.traffic.statuses, self.traffic.durations
         yield _counter("http_requests", "HTTP requests.", statuses, "route", "status")
         yield _histogram(
-            "http_request_duration", "From an HTTP request's head to its answer's end.", durations, "route"
+            "http_request_duration",
+            "From an HTTP request's head to its answer's end, or to the head of one that stays open.",
+            durations,
+            "route",
         )
 
     def _operations(self) -> Iterable[Metric]:
-        durations, executor = self.operations.durations, self.live.executor
+        durations, executor = self.live.operations.durations, self.live.executor
         documents = executor.documents
-        told = "GraphQL operations, from the request's body on; refused: before they ran; errors: perhaps with data."
+        told = "GraphQL operations, from their text on; refused: before they ran; errors: perhaps with data."
         yield _histogram("operation_duration", told, durations, "operation", "outcome")
-        yield _counter("errors", "Errors in answers to GraphQL requests.", self.operations.codes, "code")
+        yield _counter("errors", "Errors in answers to GraphQL operations.", self.live.operations.codes, "code")
         sources = {"remembered": documents.found, "prepared": documents.prepared}
         yield _counter("documents", "GraphQL documents, remembered or parsed and validated.", sources, "source")
         yield _counter("documents_named", "GraphQL documents that were named and found, not sent.", self.live.named)
         runs = {"planner": executor.planned, "graphql-core": executor.handed_over}
         yield _counter("executions", "GraphQL operations that were run, by what answered them.", runs, "executor")
         yield _gauge("documents_remembered", "GraphQL documents that are remembered.", len(documents))
+
+    def _subscriptions(self) -> Iterable[Metric]:
+        figures = self.live.subscriptions
+        yield _gauge("live_connections", "Connections that stay open.", figures.connections, "transport")
+        yield _counter("live_connections_refused", "Connections that may not stay open.", figures.refused, "code")
+        yield _gauge("subscriptions_running", "Subscriptions that run.", figures.running, "transport")
+        yield _counter("subscriptions_begun", "Subscriptions that have begun.", figures.begun, "transport")
+        told = "Subscriptions that the server ended: the token died, it was too slow, the server stops."
+        yield _counter("subscriptions_cut_off", told, figures.cut_off, "code")
 
     def _database(self) -> Iterable[Metric]:
         engine, figures = self.album.database.engine, self.album.database.figures
@@ -98,8 +110,11 @@ def _counter(name: str, told: str, values: "int | Mapping[Any, int]", *labels: s
     return metric
 
 
-def _gauge(name: str, told: str, value: int) -> Metric:
-    return GaugeMetricFamily(PREFIX + name, told, value)
+def _gauge(name: str, told: str, values: "int | Mapping[Any, int]", *labels: str) -> Metric:
+    metric = GaugeMetricFamily(PREFIX + name, told, labels=labels)
+    for key, value in _series(values):
+        metric.add_metric(key, value)
+    return metric
 
 
 def _histogram(name: str, told: str, values: "Durations | Mapping[Any, Durations]", *labels: str) -> Metric:

@@ -12,13 +12,16 @@ from typing import Any
 
 import orjson
 from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from graphql_server.errors import DatasetServerError, ServerStopping, UserServerUnavailable
-from graphql_server.http.live import Live
+from graphql_server.http.live import Line, Live
 from graphql_server.schema.answers import Answer, refused
 
 # Proxies take a connection for dead on which nothing comes for a while, nginx after 60 seconds.
 HEARTBEAT_SECONDS = 10.0
+# A request with this key in its scope has its answer's head long before its end, and is not slow for that.
+LASTING = "graphql_server.lasting"
 NOT_BUFFERED = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
@@ -26,6 +29,7 @@ NOT_BUFFERED = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 class EventStream:
     """text/event-stream; lines end with a line feed alone, because urql takes no others."""
 
+    transport: str = "event-stream"
     media_type: str = "text/event-stream"
     begin: bytes = b":\n\n"
     heartbeat: bytes = b":\n\n"
@@ -40,6 +44,7 @@ class EventStream:
 class MultipartEvents:
     """Apollo's multipart/mixed for subscriptions; a part is read once the boundary behind it has come."""
 
+    transport: str = "multipart"
     media_type: str = "multipart/mixed;boundary=graphql;subscriptionSpec=1.0"
     begin: bytes = b"--graphql"
     heartbeat: bytes = b"\r\nContent-Type: application/json\r\n\r\n{}\r\n--graphql"
@@ -65,25 +70,28 @@ def wanted(accept: str) -> Format | None:
     return None
 
 
-def response(shape: Format, answers: AsyncGenerator[Answer], live: Live, token: str | None) -> StreamingResponse:
-    """A response that goes on until the answers end, the token dies, or the server stops."""
-    return StreamingResponse(
-        _frames(shape, answers, live, token), headers={**NOT_BUFFERED, "Content-Type": shape.media_type}
-    )
+class Response(StreamingResponse):
+    """Goes on until the answers of a subscription end, the token dies, or the server stops."""
 
+    def __init__(self, shape: Format, answers: AsyncGenerator[Answer] | Answer, live: Live, token: str | None) -> None:
+        """One answer is for a client that takes nothing but a stream."""
+        headers = {**NOT_BUFFERED, "Content-Type": shape.media_type}
+        super().__init__(_frames(shape, answers, live, token), headers=headers)
 
-async def once(answer: Answer) -> AsyncGenerator[Answer]:
-    """One answer for a client that takes nothing but a stream."""
-    yield answer
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope[LASTING] = True
+        await super().__call__(scope, receive, send)
 
 
 async def _frames(
-    shape: Format, answers: AsyncGenerator[Answer], live: Live, token: str | None
+    shape: Format, answers: AsyncGenerator[Answer] | Answer, live: Live, token: str | None
 ) -> AsyncGenerator[bytes]:
     coming = asyncio.Queue[Answer | DatasetServerError | None](1)
-    tasks = [asyncio.create_task(_answer(answers, coming)), asyncio.create_task(_end(live, token, coming))]
+    tasks = list[asyncio.Task[None]]()
     try:
-        with live.admitted():
+        with live.admitted(shape.transport) as line:
+            told = _once(answers) if isinstance(answers, Answer) else line.follow(answers)
+            tasks += [asyncio.create_task(_answer(told, coming)), asyncio.create_task(_end(line, token, coming))]
             yield shape.begin
             async for answer in _until_end(coming):
                 yield shape.frame(answer) if answer else shape.heartbeat
@@ -97,6 +105,10 @@ async def _frames(
             task.cancel()
 
 
+async def _once(answer: Answer) -> AsyncGenerator[Answer]:
+    yield answer
+
+
 async def _answer(answers: AsyncGenerator[Answer], coming: "asyncio.Queue[Answer | DatasetServerError | None]") -> None:
     async with aclosing(answers):
         async for answer in answers:
@@ -104,9 +116,9 @@ async def _answer(answers: AsyncGenerator[Answer], coming: "asyncio.Queue[Answer
     await coming.put(None)
 
 
-async def _end(live: Live, token: str | None, coming: "asyncio.Queue[Answer | DatasetServerError | None]") -> None:
+async def _end(line: Line, token: str | None, coming: "asyncio.Queue[Answer | DatasetServerError | None]") -> None:
     try:
-        await live.watch(token)
+        await line.watch(token)
     except DatasetServerError as error:
         await coming.put(error)
 

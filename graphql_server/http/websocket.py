@@ -26,10 +26,10 @@ from graphql_server.errors import (
     error_body,
 )
 from graphql_server.http import requests
-from graphql_server.http.live import Live
+from graphql_server.http.live import Line, Live
 from graphql_server.http.tokens import token_of
 from graphql_server.schema.answers import Answer
-from graphql_server.schema.execution import Operation
+from graphql_server.schema.execution import SUBSCRIPTION, Operation
 from graphql_server.schema.parts import Parts
 
 SUBPROTOCOL = "graphql-transport-ws"
@@ -37,6 +37,7 @@ INIT_SECONDS = 3.0
 LONGEST_ID = 255
 # Clients connect again after these two, and ask whoever uses them for another token after the third.
 GOING_AWAY, TRY_AGAIN, FORBIDDEN = 1001, 1013, 4403
+ANONYMOUS = 'send a token in the payload of connection_init, {"Authorization": "Bearer …"}'
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -55,13 +56,15 @@ def route(live: Live, origins: Sequence[str]) -> WebSocketRoute:
 
     async def graphql(socket: WebSocket) -> None:
         if not _welcome(socket, origins):
+            live.subscriptions.refused["FORBIDDEN"] += 1
             message = "Pages of this origin may not connect (CORS_ORIGINS)."
             await socket.send_denial_response(JSONResponse(error_body(message, "FORBIDDEN"), 403))
             return
         began = time.perf_counter()
         with structlog.contextvars.bound_contextvars(request_id=uuid4().hex):
             code = await _serve(socket, live)
-            log.info("websocket", path=socket.url.path, code=code, ms=round((time.perf_counter() - began) * 1000, 1))
+            lasted = round((time.perf_counter() - began) * 1000, 1)
+            log.info("websocket", path=socket.url.path, code=code, lasted_ms=lasted)
 
     return WebSocketRoute("/graphql", graphql)
 
@@ -85,8 +88,8 @@ async def _serve(socket: WebSocket, live: Live) -> int:
         try:
             if not known:
                 raise Closed(4406, f"Only {SUBPROTOCOL} is spoken here")
-            with live.admitted():
-                return await Connection(socket, live).serve()
+            with live.admitted("websocket") as line:
+                return await Connection(socket, live, line).serve()
         except TooManySubscriptions as error:
             raise Closed(TRY_AGAIN, str(error)) from None
     except Closed as closed:
@@ -99,9 +102,10 @@ async def _serve(socket: WebSocket, live: Live) -> int:
 class Connection:
     """One client's connection and the operations that run on it."""
 
-    def __init__(self, socket: WebSocket, live: Live) -> None:
+    def __init__(self, socket: WebSocket, live: Live, line: Line) -> None:
         self._socket = socket
         self._live = live
+        self._line = line
         self._headers = requests.headers_of(socket.scope)
         self._token = token_of(self._headers)
         self._asked = False
@@ -128,7 +132,7 @@ class Connection:
         except TimeoutError:
             raise Closed(4408, "Connection initialisation timeout") from None
         try:
-            await self._live.watch(self._token)
+            await self._line.watch(self._token)
         except ServerStopping as error:
             raise Closed(GOING_AWAY, str(error)) from None
         except Unauthenticated:
@@ -174,10 +178,11 @@ class Connection:
         self._token = _token_in(payload) or self._token
         try:
             await self._live.users.authenticate(self._token)
-        except Unauthenticated as error:
-            raise Closed(FORBIDDEN, f"Forbidden: {error}") from None
-        except UserServerUnavailable as error:
-            raise Closed(TRY_AGAIN, str(error)) from None
+        except (Unauthenticated, UserServerUnavailable) as error:
+            self._live.subscriptions.refused[error.code] += 1
+            if isinstance(error, UserServerUnavailable):
+                raise Closed(TRY_AGAIN, str(error)) from None
+            raise Closed(FORBIDDEN, f"Forbidden: {error if self._token else ANONYMOUS}") from None
         self._known.set()
         await self._send("connection_ack")
 
@@ -195,24 +200,28 @@ class Connection:
         self._operations[name] = tasks.create_task(self._operate(name, operation))
 
     async def _operate(self, name: str, operation: Operation) -> None:
+        began = time.perf_counter()
         try:
-            if await self._answered(name, operation):
+            if await self._answered(name, operation, began):
                 await self._send("complete", name)
         except BadRequest as error:
+            self._live.operations.add("unknown", "refused", [error.code], began)
             await self._send("error", name, error_body(str(error), error.code)["errors"])
         finally:
             # The client may have ended this operation and begun another with its id.
             if self._operations.get(name) is asyncio.current_task():
                 del self._operations[name]
 
-    async def _answered(self, name: str, operation: Operation) -> bool:
+    async def _answered(self, name: str, operation: Operation, began: float) -> bool:
         """Send every answer; false where the operation was refused, which is its last message."""
         answers = await self._live.answer(operation, self._live.context(self._token), self._headers)
         if isinstance(answers, Answer):
+            self._live.operations.add(answers.operation, answers.outcome, answers.codes, began)
             return await self._sent(name, answers)
         assert not isinstance(answers, Parts)
-        async with aclosing(answers):
-            async for answer in answers:
+        self._live.operations.add(SUBSCRIPTION, "ok", [], began)
+        async with aclosing(self._line.follow(answers)) as events:
+            async for answer in events:
                 if not await self._sent(name, answer):
                     return False
         return True
