@@ -86,7 +86,9 @@ class Feed:
         """Raise CursorExpired unless everything behind the key `after` is still kept."""
         ((oldest, newest),) = await self._database.fetch("SELECT MIN(pk), MAX(pk) FROM dataset_change")
         if not (oldest or 1) - 1 <= after <= (newest or 0):
-            raise CursorExpired("The changes behind this cursor are not kept any more; read the lists anew.")
+            raise CursorExpired(
+                "The changes behind this cursor are not here: too old, or of another database. Read the lists anew."
+            )
 
     async def follow(self, after: int | None = None) -> AsyncGenerator[Change]:
         """What is changed from now on; with `after`, all that was changed behind that key as well.

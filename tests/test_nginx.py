@@ -15,10 +15,13 @@ from pathlib import Path
 
 import pytest
 
+from graphql_server.http.protocol import PING_SECONDS
+from graphql_server.http.streams import HEARTBEAT_SECONDS
 from graphql_server.media import Media
 from tests.live import MULTIPART, SSE, events, following, parts, streaming
 from tests.nginx import Front, fronting
 from tests.photos import photo
+from tests.processes import PROJECT
 from tests.servers import KEY, Server
 
 NEW_KEY = "Zk3vQ8xLwN5tRb1YpHs7Ce9UgJm2AfDo"
@@ -222,6 +225,11 @@ def test_a_stranger_is_told_so_before_nginx_takes_the_upload(server: Server, tmp
             assert piece, received
             received += piece
         assert [path for path in tmp_path.glob("body/**/*") if path.is_file()] == []
+
+
+def test_nginx_waits_for_more_than_two_signs_of_life_of_a_subscription() -> None:
+    told = re.findall(r"^ +proxy_read_timeout (\d+)s;", (PROJECT / "deploy" / "nginx.conf").read_text(), re.MULTILINE)
+    assert [int(seconds) > 2 * max(HEARTBEAT_SECONDS, PING_SECONDS) for seconds in told] == [True]
 
 
 def test_each_event_comes_through_nginx_at_once_over_a_websocket_and_by_streams(server: Server, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The protocol graphql-transport-ws: who gets in, what is refused, and how a connection ends."""
 
+import socket
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,14 @@ import httpx
 import pytest
 from websockets.exceptions import InvalidStatus
 
+from graphql_server.http import protocol
 from tests.live import CHANGES, IMAGES, MULTIPART, SSE, Client, connected, events, following, parts, streaming
 from tests.photos import photo
 from tests.processes import server_of, settings_of, started, users_listening
 from tests.rows import sql, untrained_pk
 from tests.servers import TOKEN, Server, running, settings_for
 from tests.shared import sharing
+from tests.test_request_log import UPGRADE
 
 QUERY = "{ untrained { title } }"
 
@@ -195,6 +198,30 @@ def test_more_connections_than_a_worker_takes_are_sent_away(database_url: str, m
         client.socket.close()
         with connected(server) as other:
             other.begin()
+
+
+def test_a_client_that_has_gone_without_a_word_makes_room_for_another(
+    database_url: str, media_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ws_ping_interval", "ws_ping_timeout"):
+        monkeypatch.setitem(protocol.OPTIONS, name, 0.2)
+    with (
+        running(settings_for(database_url, media_root, live_connections=1)) as server,
+        socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), 10) as dead,
+    ):
+        dead.sendall(UPGRADE + b"\r\n")
+        assert b" 101 " in dead.recv(65536)
+        dead.sendall(masked(b'{"type":"connection_init","payload":{"access_token":"%b"}}' % TOKEN.encode()))
+        while dead.recv(65536):  # it answers nothing, pings neither
+            pass
+        with connected(server) as other:
+            other.begin()
+
+
+def masked(text: bytes) -> bytes:
+    """A text as the frame of a client whose mask changes nothing."""
+    assert len(text) < 126
+    return bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text
 
 
 def storm(server: Server, count: int) -> None:

@@ -17,6 +17,8 @@ HEADERS = 100
 HEAD_SECONDS = 10.0
 UNSENT_BYTES = 128 * 1024
 MESSAGE_BYTES = 1024 * 1024
+# How long after its last sign a WebSocket's client is asked for one, and how long that is waited for.
+PING_SECONDS = PONG_SECONDS = 20.0
 
 
 class WebSocket(Unstalled, WebSocketsSansIOProtocol):
@@ -26,6 +28,10 @@ class WebSocket(Unstalled, WebSocketsSansIOProtocol):
         super().__init__(*args, **options)
         # uvicorn writes a line with the query string for each connection; the application writes one without.
         self.logger = logging.getLogger("uvicorn.websocket")
+
+    def keepalive_timeout(self) -> None:
+        """Break off: who is gone takes no reason, and uvicorn's, 1011, would keep clients from coming again."""
+        self.transport.abort()
 
     def shutdown(self) -> None:
         self._end_in_time()
@@ -164,6 +170,8 @@ OPTIONS: dict[str, Any] = {
     "http": Protocol,
     "ws": WebSocket,
     "ws_max_size": MESSAGE_BYTES,
+    "ws_ping_interval": PING_SECONDS,
+    "ws_ping_timeout": PONG_SECONDS,
     # Compression costs each connection some 100 kB.
     "ws_per_message_deflate": False,
     "access_log": False,
