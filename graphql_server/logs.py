@@ -105,6 +105,8 @@ class Handler(logging.StreamHandler[TextIO]):
                 lines, self._lines = self._lines, []
                 self.stream.write("".join(lines))
             super().flush()
+        except (OSError, ValueError):
+            pass  # Nobody reads the log any more, which is no reason to fail whoever writes it.
         finally:
             self.release()
 

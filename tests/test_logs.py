@@ -112,3 +112,8 @@ def test_text_reads_as_one_line_with_an_indented_traceback_below() -> None:
     assert lines[0].split(" ", 1)[1] == 'error graphql_server.app it broke name="김치 사진" n=1'
     assert lines[-1] == "    ZeroDivisionError: division by zero"
     assert all(line.startswith("    ") for line in lines[1:])
+
+
+def test_a_log_that_nobody_takes_any_more_fails_nobody_who_writes_it() -> None:
+    program = "sys.stdout.close()\nlogging.raiseExceptions = False\n"
+    assert logged(program + "for _ in range(3): log.info('a')\nlogging.getLogger('x').error('b')") == []
