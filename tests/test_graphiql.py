@@ -19,6 +19,8 @@ from starlette.routing import Route
 
 from graphql_server.http import graphiql as served
 from tests.browser import GraphiQL, chromium, graphiql
+from tests.photos import photo as photographed
+from tests.servers import Server
 
 PROJECT = Path(__file__).parent.parent
 ASSETS = sorted(path.name for path in (served.BUILT / "assets").glob("*") if path.suffix != ".gz")
@@ -284,6 +286,23 @@ def test_a_photo_can_be_left_out_again(page: GraphiQL) -> None:
     assert page.page.locator(".files li span").all_inner_texts() == ["two.png 1 kB"]
 
 
+def test_a_subscription_shows_what_is_saved_until_it_is_stopped(page: GraphiQL, demo: Server) -> None:
+    page.choose_tab("ImageSaved")
+    shown = page.page.locator(".graphiql-response")
+    with page.page.expect_response(lambda response: response.request.method == "POST") as response:
+        page.press_run()
+    assert response.value.headers["content-type"] == "text/event-stream"
+    for number in range(20):  # what is saved before the server listens for it is not shown
+        demo.save(photographed(), f"live-{number}.jpg")
+        if shown.get_by_text("live-").count():
+            break
+        page.page.wait_for_timeout(300)
+    expect(shown).to_contain_text("live-")
+    expect(page.page.locator(".pictures li")).to_have_count(1)
+    page.page.get_by_role("button", name="Stop query").click()
+    page.page.get_by_role("button", name="Execute query").wait_for()
+
+
 def test_the_pictures_of_a_result_go_with_it(page: GraphiQL) -> None:
     answer = page.run()
     images = [image for dataset in answer["data"]["datasets"]["nodes"] for image in dataset["images"]["nodes"]]
@@ -301,6 +320,7 @@ def test_the_page_follows_the_light_or_dark_of_the_system(
     with graphiql(browser, address, scheme) as page:
         brightness = Image.open(io.BytesIO(page.page.screenshot())).convert("L").tobytes()
         assert (sum(brightness) / len(brightness) > 128) == bright
+        assert page.page.locator(".graphiql-tabs").evaluate("tabs => tabs.scrollWidth <= tabs.clientWidth")
         assert page.complaints == []
 
 
