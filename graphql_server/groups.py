@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -27,8 +28,8 @@ class Member(Generic[T, R]):
 class Groups(Generic[T, R]):
     """Does one kind of work for all who wait, `most` at once, one group after the other.
 
-    `work` is given the things of a group and the moment since which the first of them has waited. It gives for each
-    thing what became of it, perhaps an error.
+    `work` is given the things of a group and the moment since which they have waited in vain: the first of them came
+    then, or a group before them was done. It gives for each thing what became of it, perhaps an error.
     """
 
     def __init__(self, work: Callable[[Sequence[T], float], Awaitable[Sequence[R | Exception]]], most: int) -> None:
@@ -37,6 +38,7 @@ class Groups(Generic[T, R]):
         self._waiting: list[Member[T, R]] = []
         self._group: list[Member[T, R]] = []
         self._task: asyncio.Task[None] | None = None
+        self._done = -math.inf  # when a group was done last
 
     def __len__(self) -> int:
         return len(self._group) + len(self._waiting)
@@ -95,11 +97,14 @@ class Groups(Generic[T, R]):
 
     async def _outcomes(self, group: Sequence[Member[T, R]]) -> Sequence[R | Exception]:
         try:
-            return await self._work([member.thing for member in group], group[0].since)
+            outcomes = await self._work([member.thing for member in group], max(group[0].since, self._done))
         except Exception as error:  # noqa: BLE001 - whoever waits for it is told
             # Where only one is to blame, the others must not suffer; a database that is away is so for all.
             if len(group) == 1 or isinstance(error, DatabaseUnavailable):
                 return [error] * len(group)
+        else:
+            self._done = asyncio.get_running_loop().time()
+            return outcomes
         return [outcome for member in group for outcome in await self._outcomes([member])]
 
     def _ended(self, task: "asyncio.Task[None]") -> None:

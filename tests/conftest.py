@@ -1,17 +1,30 @@
 """Databases, folders and servers for the tests; each test gets them as good as new."""
 
 import asyncio
+import logging
 import os
 import re
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from graphql_server import migrations
 from tests import mysql
 from tests.processes import started
 from tests.servers import Server, UserServer, running, settings_for
+
+
+@pytest.fixture(autouse=True)
+def same_logging() -> Generator[None]:
+    """Commands that run in this process set up its log; afterwards it is as before."""
+    root, structured = logging.getLogger(), structlog.get_config()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.configure(**structured)
 
 
 @pytest.fixture

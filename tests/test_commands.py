@@ -3,7 +3,6 @@
 import asyncio
 import dataclasses
 import json
-import logging
 import os
 import re
 import signal
@@ -16,7 +15,6 @@ from typing import Any
 import httpx
 import orjson
 import pytest
-import structlog
 from graphql import build_schema
 
 from graphql_server import cli, migrations
@@ -55,17 +53,6 @@ WRONG = {
     "log_format": ["xml"],
     "log_level": ["loud"],
 }
-
-
-@pytest.fixture(autouse=True)
-def same_logging() -> Generator[None]:
-    """Commands that run in this process set up its log; afterwards it is as before."""
-    root, structured = logging.getLogger(), structlog.get_config()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.configure(**structured)
 
 
 @pytest.fixture

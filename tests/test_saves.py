@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from graphql_server import datasets
 from graphql_server.album import Album
 from graphql_server.app import opened
 from graphql_server.database import Transaction
@@ -163,4 +164,24 @@ async def test_the_time_that_is_waited_for_others_counts(database_url: str, medi
     assert all(isinstance(outcome, DatabaseUnavailable) for outcome in outcomes)
     # The second group has waited as long as the first one has tried.
     assert sum(text.startswith(LOCK) for text in sent) == 1
+    await asyncio.to_thread(assert_whole, settings)
+
+
+@pytest.mark.parametrize("engine", ["mysql"])
+async def test_those_who_wait_for_others_that_are_saved_are_patient(
+    database_url: str, media_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_for(database_url, media_root, database_seconds=1.0)
+    lock = datasets.lock_untrained
+
+    async def slowly(*args: Any) -> int:
+        await asyncio.sleep(0.1)
+        return await lock(*args)
+
+    monkeypatch.setattr(datasets, "lock_untrained", slowly)
+    async with opened(settings) as parts:
+        given = fix(idempotency_key="once", on_duplicate=OnDuplicate.ALLOW)
+        saves = [parts.album.save_fix(Upload(photo(seed=1)), given) for _ in range(20)]
+        outcomes = await asyncio.gather(*saves)
+    assert len({outcome.row[0] for outcome in outcomes}) == 1
     await asyncio.to_thread(assert_whole, settings)
