@@ -69,6 +69,11 @@ def test_the_page_has_a_strict_policy_and_is_asked_for_anew_each_time(demo: Demo
     assert headers["content-type"].startswith("text/html")
 
 
+def test_the_bare_address_leads_to_the_page(demo: Demo) -> None:
+    answer = httpx.get(f"{demo.url}/", headers={"accept": "text/html"}, follow_redirects=True)
+    assert (str(answer.url), answer.status_code) == (f"{demo.url}/graphql", 200)
+
+
 def test_the_page_names_its_files_relative_to_itself_so_that_path_prefixes_work(demo: Demo) -> None:
     html = httpx.get(f"{demo.url}/graphql", headers={"Accept": "text/html"}).text
     assert 'src="graphiql/assets/' in html

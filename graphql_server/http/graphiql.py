@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 import anyio
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 BUILT = Path(__file__).parent / "static" / "graphiql"
@@ -22,7 +22,12 @@ CONTENT_TYPES = {
 
 def routes() -> list[BaseRoute]:
     """Serve the page's scripts, styles and fonts; the page itself is answered by the route of /graphql."""
-    return [Route("/graphiql/assets/{name}", _asset)]
+    return [Route("/graphiql/assets/{name}", _asset), Route("/", _home)]
+
+
+async def _home(_request: Request) -> Response:
+    """Lead who opens the server's bare address to the page, behind every path prefix."""
+    return RedirectResponse("graphql")
 
 
 async def page(media_url: str = "") -> Response:
