@@ -218,6 +218,16 @@ def test_a_request_that_says_it_is_too_large_is_413_at_once(shared: Server) -> N
         assert orjson.loads(answer.read())["errors"][0]["extensions"]["code"] == "PAYLOAD_TOO_LARGE"
 
 
+@pytest.mark.anyio
+async def test_who_is_still_sending_what_is_too_large_reads_so(shared: Server) -> None:
+    headers = {"content-type": JSON, **shared.headers}
+    async with httpx.AsyncClient(trust_env=False) as client:
+        for size in (1_100_000, 5_000_000) * 3:
+            body = orjson.dumps({"query": QUERY, "more": "x" * size})
+            answer = await client.post(f"{shared.url}/graphql", content=body, headers=headers)
+            assert_refused(answer, 413, "PAYLOAD_TOO_LARGE")
+
+
 def test_a_request_that_grows_too_large_is_413(tmp_path: Path) -> None:
     url = f"sqlite://{tmp_path / 'test.db'}"
     asyncio.run(migrations.run(url, lambda name: None))

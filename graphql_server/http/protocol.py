@@ -17,6 +17,8 @@ HEADERS = 100
 HEAD_SECONDS = 10.0
 UNSENT_BYTES = 128 * 1024
 MESSAGE_BYTES = 1024 * 1024
+# So much of a body is still taken when it has been answered already.
+LEFT_BYTES = 8 * 1024 * 1024
 # How long after its last sign a WebSocket's client is asked for one, and how long that is waited for.
 PING_SECONDS = PONG_SECONDS = 20.0
 
@@ -54,6 +56,7 @@ class Protocol(Unstalled, HttpToolsProtocol):
     _in_head = _began_now = _upgraded = False
     _head = 0
     _deadline: asyncio.TimerHandle | None = None
+    _left: int | None = None  # bytes that are still taken, and thrown away
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -71,6 +74,11 @@ class Protocol(Unstalled, HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._left is not None:
+            self._left -= len(data)
+            if self._left < 0:
+                self.transport.close()
+            return
         # A busy server is given much at once; of what a head begins in is not counted, no more is to be left out.
         for at in range(0, len(data), HEAD_BYTES):
             if self.transport.is_closing() or self._upgraded:
@@ -91,6 +99,17 @@ class Protocol(Unstalled, HttpToolsProtocol):
             if self._head > HEAD_BYTES:
                 self._refuse(431, "HEADERS_TOO_LARGE", f"The headers are larger than {HEAD_BYTES} bytes.")
 
+    def _end(self) -> None:
+        """Close; but who is still sending is listened to until uvicorn's patience with idle connections ends.
+
+        Otherwise the kernel says that what came was not read, and clients throw the answer away.
+        """
+        if self.cycle and self.cycle.more_body and not self.transport.is_closing():
+            self._left = LEFT_BYTES
+            self.transport.write_eof()
+        else:
+            self.transport.close()
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_head, self._began_now, self._head = True, True, 0
@@ -110,7 +129,7 @@ class Protocol(Unstalled, HttpToolsProtocol):
         if self.parser and not self.parser.should_upgrade():
             self.headers = _Trailers()
         if self.cycle is not before:
-            cast("Any", self.cycle).transport = Joined(self.transport, self.loop)
+            cast("Any", self.cycle).transport = Joined(self.transport, self.loop, self._end)
 
     def _unsupported_upgrade_warning(self) -> None:
         """Answer as if nothing but HTTP had been asked for, as the standard has it."""

@@ -1,6 +1,7 @@
 """How bytes leave: a head and its body together, and nothing for ever to somebody who takes none."""
 
 import asyncio
+from collections.abc import Callable
 
 from uvicorn.config import Config
 
@@ -56,9 +57,10 @@ class Joined:
     Each by itself would be a system call and a packet, which are a fifth of what a short answer costs.
     """
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, end: Callable[[], None]) -> None:
         self._transport = transport
         self._loop = loop
+        self._end = end
         self._held = b""
 
     def write(self, data: bytes) -> None:
@@ -71,7 +73,7 @@ class Joined:
 
     def close(self) -> None:
         self._send()
-        self._transport.close()
+        self._end()
 
     def _send(self) -> None:
         if self._held:
