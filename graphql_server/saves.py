@@ -20,12 +20,12 @@ from graphql_server.images import TABLE
 from graphql_server.media import Media, Staged
 from graphql_server.pages import rows_of
 from graphql_server.pictures import Picture
-from graphql_server.statements import inserting
+from graphql_server.statements import inserting, union
 
 LARGEST_USER_PK = 2**31 - 1  # which GraphQL can give; larger ones of the user server are not kept
 NAME, HASH = (TABLE.columns.index(column) for column in ("uuid_file_name", "sha256"))
 INSERTED = (*TABLE.columns[1:], "unique_sha256")
-SAME = "SELECT MIN(pk) FROM image_info WHERE dataset_info_pk = ? AND sha256 IN ({}) GROUP BY sha256"
+SAME = "SELECT pk FROM image_info WHERE dataset_info_pk = ? AND sha256 = ? ORDER BY pk LIMIT 1"
 KEYS = "SELECT uuid_file_name, pk FROM image_info WHERE pk > ?"
 
 log = structlog.stdlib.get_logger(__name__)
@@ -99,7 +99,7 @@ async def _save_all(database: Database, media: Media, saves: Sequence[Save], tra
     dataset_pk = await datasets.lock_untrained(database, transaction)
     outcomes = await _answered(transaction, saves)
     left = [save for save in saves if save not in outcomes]
-    there = await _there(transaction, left, dataset_pk)
+    there = await _there(transaction, left, dataset_pk, database.engine.name)
     outcomes |= there
     new = [save for save in left if save not in there]
     rows = await _insert(transaction, new, dataset_pk)
@@ -132,12 +132,13 @@ def _existing(rows: dict[int, Row], pk: int) -> Outcome:
     return NotFound(f"Image {pk}, which was saved with this idempotencyKey, has been removed.")
 
 
-async def _there(transaction: Transaction, saves: Sequence[Save], dataset_pk: int) -> dict[Save, Outcome]:
+async def _there(transaction: Transaction, saves: Sequence[Save], dataset_pk: int, engine: str) -> dict[Save, Outcome]:
     """Those whose photo the untrained dataset has, and that ask for no copy."""
     sought = {save.staged.sha256: save for save in saves if save.fix.on_duplicate is not OnDuplicate.ALLOW}
     if not sought:
         return {}
-    found = await transaction.fetch(SAME.format(", ".join("?" * len(sought))), [dataset_pk, *sought])
+    same = union((SAME,) * len(sought), engine)
+    found = await transaction.fetch(same, [arg for sha256 in sought for arg in (dataset_pk, sha256)])
     rows = await rows_of(transaction, TABLE, [pk for (pk,) in found]) if found else {}
     by_hash = {row[HASH]: row for row in rows.values()}
     return {sought[sha256]: _known(sought[sha256], row) for sha256, row in by_hash.items()}
