@@ -6,7 +6,7 @@ argument of a statement, and none the text of an error, which may repeat what wa
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial, wraps
 from importlib.metadata import version
@@ -128,11 +128,8 @@ def _watch(tracer: Tracer, thing: object, method: str, name: str, kind: SpanKind
 
 def _watch_operations(tracer: Tracer, executor: Executor) -> None:
     """Of an answer in parts, the span ends with the first."""
-    executor.run = _watched(tracer, executor.run)
-    executor.in_parts = _watched(tracer, executor.in_parts)
+    run = executor.run
 
-
-def _watched(tracer: Tracer, run: Callable[..., Awaitable[Answer | Parts]]) -> Callable[..., Any]:
     async def watched(operation: Operation, context: Context, **options: Any) -> Answer | Parts:
         with _span(tracer, "graphql") as span:
             answer = await run(operation, context, **options)
@@ -144,7 +141,7 @@ def _watched(tracer: Tracer, run: Callable[..., Awaitable[Answer | Parts]]) -> C
                 _fail(span, code)
             return answer
 
-    return watched
+    executor.run = watched
 
 
 def _watch_statements(tracer: Tracer, engine: Engine) -> None:

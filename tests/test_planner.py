@@ -66,13 +66,15 @@ async def parts_of(server: Reader) -> AsyncGenerator[Parts]:
 
 async def answered(executor: Executor, parts: Parts, made: Made, token: str | None = TOKEN) -> Answer:
     context = Context(parts.album, Feed(parts.album.database, 1.0, 1), parts.users, token)
-    return await executor.run(Operation(made.query, made.variables), context)
+    answer = await executor.run(Operation(made.query, made.variables), context)
+    assert isinstance(answer, Answer)
+    return answer
 
 
 async def in_parts(executor: Executor, parts: Parts, made: Made) -> Merged | None:
     """What the parts of the answer make together; None where it comes at once."""
     context = Context(parts.album, Feed(parts.album.database, 1.0, 1), parts.users, TOKEN)
-    answer = await executor.in_parts(Operation(made.query, made.variables), context)
+    answer = await executor.run(Operation(made.query, made.variables), context, in_parts=True)
     if isinstance(answer, Answer):
         return None
     return merged([orjson.loads(orjson.dumps(body)) async for body in answer.bodies()])

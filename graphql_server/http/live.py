@@ -81,8 +81,7 @@ class Live:
             self.named += not sent
         if subscriptions and await self.executor.kind(operation) is OperationType.SUBSCRIPTION:
             return await self.executor.subscribe(operation, context)
-        run = self.executor.in_parts if in_parts else self.executor.run
-        return await run(operation, context, mutations=mutations)
+        return await self.executor.run(operation, context, mutations=mutations, in_parts=in_parts)
 
     @contextmanager
     def admitted(self, transport: str) -> "Generator[Line]":

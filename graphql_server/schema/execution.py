@@ -79,19 +79,35 @@ class Executor:
         self._rounds = Rounds()
         self.planned = self.handed_over = 0
 
-    async def run(self, operation: Operation, context: Context, *, mutations: bool = True) -> Answer:
-        """Run an operation; without `mutations` (HTTP GET) only queries. Raises BadRequest for what is not run so."""
+    async def run(
+        self, operation: Operation, context: Context, *, mutations: bool = True, in_parts: bool = False
+    ) -> Answer | Parts:
+        """Run an operation, `in_parts` where a query puts something off; without `mutations` (HTTP GET) only queries.
+
+        Raises BadRequest for what is not run so.
+        """
         try:
             with self._deadlines.within(self._seconds) as deadline:
-                return await self._run(operation, context, deadline, mutations=mutations)
+                checked = self._checked(operation, await self.documents.get(operation.query))
+                if isinstance(checked, Answer):
+                    return checked
+                if in_parts and _puts_off(*checked, operation.variables):
+                    context.hurry(deadline.end, self._seconds)
+                    return await self._as_put_off(checked[0], operation, context)
+                return await self._run(*checked, operation, context, deadline, mutations=mutations)
         except TimeoutError:
             return timed_out()
 
-    async def _run(self, operation: Operation, context: Context, deadline: Deadline, *, mutations: bool) -> Answer:
-        checked = self._checked(operation, await self.documents.get(operation.query))
-        if isinstance(checked, Answer):
-            return checked
-        document, ready = checked
+    async def _run(
+        self,
+        document: Document,
+        ready: Ready,
+        operation: Operation,
+        context: Context,
+        deadline: Deadline,
+        *,
+        mutations: bool,
+    ) -> Answer:
         kind = ready.node.operation
         if kind is OperationType.SUBSCRIPTION:
             raise BadRequest(ONLY_STREAMS, 406, "NOT_ACCEPTABLE")
@@ -107,18 +123,6 @@ class Executor:
             return answer_of(await self._by_core(document.node, operation, context), kind.value)
         self.planned += 1
         return Answer({"data": data}, operation="query")
-
-    async def in_parts(self, operation: Operation, context: Context, *, mutations: bool = True) -> Answer | Parts:
-        """Run an operation as `run` does, but answer a query in parts where it puts something off."""
-        try:
-            with self._deadlines.within(self._seconds) as deadline:
-                checked = self._checked(operation, await self.documents.get(operation.query))
-                if isinstance(checked, Answer) or not _puts_off(*checked, operation.variables):
-                    return await self._run(operation, context, deadline, mutations=mutations)
-                context.hurry(deadline.end, self._seconds)
-                return await self._as_put_off(checked[0], operation, context)
-        except TimeoutError:
-            return timed_out()
 
     async def _as_put_off(self, document: Document, operation: Operation, context: Context) -> Answer | Parts:
         self.handed_over += 1
