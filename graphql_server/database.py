@@ -191,9 +191,10 @@ class Database:
         self.changed.set()
 
     def _told(self, error: Exception) -> Exception:
-        if self.engine.failure(error) == "bug" and not isinstance(error, Again):
+        failure = self.engine.failure(error)
+        if failure == "bug" and not isinstance(error, Again):
             return error
-        if self.engine.failure(error) == "denied":
+        if failure == "denied":
             log.error("privilege missing", reason=str(cause_of(error)))
             return DatabaseDenied("The server lacks a privilege in its database; its log says which.")
         self.figures.unavailable += 1

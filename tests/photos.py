@@ -21,3 +21,14 @@ def photo(
     buffer = io.BytesIO()
     image.save(buffer, format, exif=exif)
     return buffer.getvalue()
+
+
+class Upload:
+    """An upload that is there at once."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    async def read(self, size: int) -> bytes:
+        piece, self._content = self._content[:size], self._content[size:]
+        return piece

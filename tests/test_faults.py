@@ -31,7 +31,7 @@ from tests.chaos.service import (
 )
 from tests.chaos.sweep import kept
 from tests.holdings import assert_whole, files_in
-from tests.photos import photo
+from tests.photos import Upload, photo
 from tests.processes import Process, server_of, settings_of, started, users_listening
 from tests.servers import Server, running, settings_for, statements_sent
 from tests.together import CREATE, REMOVE, asking, at_once, saving
@@ -196,17 +196,6 @@ async def test_requests_that_are_given_up_at_any_moment_leave_all_whole_and_the_
         async with asyncio.timeout(5):
             await asyncio.gather(*(save() for _ in range(8)))
     await asyncio.to_thread(assert_whole, settings)
-
-
-class Upload:
-    """An upload that is there at once."""
-
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-
-    async def read(self, size: int) -> bytes:
-        piece, self._content = self._content[:size], self._content[size:]
-        return piece
 
 
 @pytest.fixture

@@ -17,23 +17,12 @@ from graphql_server.errors import Conflict, DatabaseUnavailable
 from graphql_server.fixes import Fix, OnDuplicate
 from graphql_server.saves import Saved
 from tests.holdings import IMAGES, ask, assert_whole
-from tests.photos import photo
+from tests.photos import Upload, photo
 from tests.servers import settings_for, statements_sent
 
 pytestmark = pytest.mark.anyio
 LOCK = "SELECT pk FROM dataset_info WHERE untrained = 1"
 Ask = tuple[bytes, Fix]
-
-
-class Upload:
-    """An upload that is there at once."""
-
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-
-    async def read(self, size: int) -> bytes:
-        piece, self._content = self._content[:size], self._content[size:]
-        return piece
 
 
 def fix(**given: Any) -> Fix:

@@ -104,14 +104,14 @@ class Figures(Collector):
 
 
 def _counter(name: str, told: str, values: "int | Mapping[Any, int]", *labels: str) -> Metric:
-    metric = CounterMetricFamily(PREFIX + name, told, labels=labels)
-    for key, value in _series(values):
-        metric.add_metric(key, value)
-    return metric
+    return _numbers(CounterMetricFamily(PREFIX + name, told, labels=labels), values)
 
 
 def _gauge(name: str, told: str, values: "int | Mapping[Any, int]", *labels: str) -> Metric:
-    metric = GaugeMetricFamily(PREFIX + name, told, labels=labels)
+    return _numbers(GaugeMetricFamily(PREFIX + name, told, labels=labels), values)
+
+
+def _numbers(metric: CounterMetricFamily | GaugeMetricFamily, values: "int | Mapping[Any, int]") -> Metric:
     for key, value in _series(values):
         metric.add_metric(key, value)
     return metric

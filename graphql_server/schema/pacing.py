@@ -73,6 +73,11 @@ class Pace:
         finally:
             self._waiting -= 1
 
+    async def turn(self, rounds: Rounds) -> None:
+        """Wait until there is room in a round."""
+        with self.waiting():
+            await rounds.turn()
+
     async def settled(self) -> None:
         """Wait until no object waits; what all of them ask the database for can then be one statement."""
         quiet = 0
@@ -99,14 +104,17 @@ class PacedExecutor(Executor[Any]):
         position_context: Any,
     ) -> Any:
         arguments = (parent_type, source_value, path, grouped_field_set, new_defer_usages, position_context)
-        complete = super().execute_collected_subfields
+        return self._in_turn(len(grouped_field_set), super().execute_collected_subfields, arguments)
+
+    def _in_turn(self, fields: int, complete: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+        """Complete so many fields now, or in a round that has room."""
         if self._rounds.spent:
-            return self._later(len(grouped_field_set), complete, arguments)
-        self._rounds.add(len(grouped_field_set))
+            return self._later(fields, complete, arguments)
+        self._rounds.add(fields)
         return complete(*arguments)
 
     async def _later(self, fields: int, complete: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-        await self._turn()
+        await self._pace.turn(self._rounds)
         self._rounds.add(fields)
         completed = complete(*arguments)
         return await completed if isawaitable(completed) else completed
@@ -124,12 +132,8 @@ class PacedExecutor(Executor[Any]):
     async def _paced(self, items: list[Any]) -> AsyncGenerator[Any]:
         for item in items:
             if self._rounds.spent:
-                await self._turn()
+                await self._pace.turn(self._rounds)
             yield item  # and wait for no more than a turn: who streams the list may take its time
-
-    async def _turn(self) -> None:
-        with self._pace.waiting():
-            await self._rounds.turn()
 
 
 # A value is read and written in a hundredth of the time that graphql-core takes for a field.
@@ -146,8 +150,7 @@ class Host:
 
     async def turn(self, values: int) -> None:
         if self._rounds.spent:
-            with self._pace.waiting():
-                await self._rounds.turn()
+            await self._pace.turn(self._rounds)
         self._rounds.add(values // VALUES_PER_FIELD + 1)
 
     async def together(self, branches: Sequence[Awaitable[list[Any]]]) -> list[list[Any]]:

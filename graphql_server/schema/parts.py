@@ -72,11 +72,7 @@ class PartingExecutor(PacedExecutor, IncrementalExecutor):  # pyright: ignore[re
         delivery_group_map: Any,
     ) -> Any:
         arguments = (delivery_groups, parent_type, source_value, path, grouped_field_set, delivery_group_map)
-        complete = super().execute_execution_group
-        if self._rounds.spent:
-            return self._later(len(grouped_field_set), complete, arguments)
-        self._rounds.add(len(grouped_field_set))
-        return complete(*arguments)
+        return self._in_turn(len(grouped_field_set), super().execute_execution_group, arguments)
 
     def get_stream_usage(self, field_details_list: Any, path: Any) -> Any:
         try:
@@ -100,7 +96,7 @@ class PartingExecutor(PacedExecutor, IncrementalExecutor):  # pyright: ignore[re
         async def complete(piece: Sequence[Any], index: int) -> AsyncGenerator[Any]:
             for at, item in enumerate(piece, index):
                 if self._rounds.spent:
-                    await self._turn()
+                    await self._pace.turn(self._rounds)
                 self._rounds.add(FIELDS_PER_ITEM)
                 executor = cast("Any", self.create_sub_executor())
                 place = stream_path.add_key(at, None)
