@@ -1,8 +1,10 @@
 """What saveFix and saveFixes take and keep, what they refuse, and that a refusal leaves nothing."""
 
+import gc
 import hashlib
 import io
 import struct
+import time
 import zlib
 from collections.abc import Generator
 from pathlib import Path
@@ -12,6 +14,7 @@ import httpx
 import orjson
 import pytest
 from PIL import Image
+from starlette.datastructures import UploadFile
 
 from tests.holdings import ask, assert_whole, files_in, holdings
 from tests.photos import photo
@@ -79,6 +82,23 @@ def test_the_stored_bytes_are_those_that_were_sent_exif_and_all(server: Server) 
     assert (image["byteSize"], image["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
     assert (image["width"], image["height"], image["contentType"]) == (640, 480, "image/jpeg")
     assert_whole(server.settings)
+
+
+def test_what_was_sent_is_freed_with_its_answer_and_not_when_the_collector_runs(shared: Server) -> None:
+    def kept() -> int:
+        return sum(type(each) is UploadFile for each in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = kept()
+        shared.save(photo())
+        end = time.monotonic() + 5
+        while kept() > before:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("degree", DEGREES)

@@ -9,10 +9,12 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from inspect import isawaitable
 from typing import Any, cast
+from weakref import proxy
 
-from graphql import GraphQLObjectType
+from graphql import GraphQLObjectType, GraphQLResolveInfoHelpers
 from graphql.execution import Executor
 
 # A field takes about 10 microseconds.
@@ -91,6 +93,9 @@ class PacedExecutor(Executor[Any]):
 
     def __init__(self, *args: Any, rounds: Rounds, pace: Pace, **options: Any) -> None:
         super().__init__(*args, **options)  # pyright: ignore[reportUnknownMemberType] - half typed by graphql-core
+        # graphql-core's own hold their executor, which holds them: what a request was made of waited for the collector.
+        gather, track = Executor[Any].gather_async_work, Executor[Any].track_async_work
+        self.async_helpers = GraphQLResolveInfoHelpers(partial(gather, proxy(self)), partial(track, proxy(self)))
         self._rounds = rounds
         self._pace = pace
 
