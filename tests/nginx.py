@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import free_port
+
 DEPLOY = Path(__file__).parent.parent / "deploy"
 
 
@@ -39,7 +41,7 @@ class Front:
 @contextmanager
 def fronting(folder: Path, media: Path, server_port: int, keys: str) -> Generator[Front]:
     """Run nginx until the block ends; what it writes goes into `folder`."""
-    port = _free_port()
+    port = free_port()
     (folder / "nginx.conf").write_text(_configuration(folder, media, server_port, port))
     (folder / "media.js").write_text((DEPLOY / "media.js").read_text())
     # Root's temporary folder is closed to the user that nginx would otherwise step down to.
@@ -67,11 +69,6 @@ def _configuration(folder: Path, media: Path, server_port: int, port: int) -> st
         assert here in text
         text = text.replace(here, there)
     return text
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
 
 
 def _wait_for(port: int, nginx: subprocess.Popen[bytes]) -> None:
