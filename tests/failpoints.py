@@ -28,6 +28,7 @@ from asyncmy.connection import Connection
 from graphql_server import cli
 from graphql_server.app import create_app
 from graphql_server.doctor import files
+from graphql_server.groups import Groups
 from graphql_server.schema import execution
 from graphql_server.settings import Settings
 from tests.photos import photo
@@ -45,10 +46,12 @@ AWAITED: Sequence[tuple[Any, str]] = (
     (Connection, "_read_ok_packet"),
     (Connection, "_read_query_result"),
 )
-ASKS: Mapping[str, Callable[[Any], Ask]] = {
-    "save": lambda seed: saving(photo("PNG", seed=seed)),
-    "seal": lambda title: asking(CREATE, title=title),
-    "remove": lambda pk: asking(REMOVE, pk=pk),
+# What is asked at once.
+ASKS: Mapping[str, Callable[[Any], list[Ask]]] = {
+    "save": lambda seed: [saving(photo("PNG", seed=seed))],
+    "group": lambda seeds: [saving(photo("PNG", seed=seed), idempotencyKey=f"key {seed}") for seed in seeds],
+    "seal": lambda title: [asking(CREATE, title=title)],
+    "remove": lambda pk: [asking(REMOVE, pk=pk)],
 }
 
 
@@ -70,7 +73,10 @@ class Forks:
         self._settings = dict(settings)
 
     def ask(self, *asks: tuple[str, Any], fatal: int = 0) -> Outcome:
-        """Start a server, ask it one after the other, and kill it: at step `fatal` or after the last answer."""
+        """Start a server, ask it one after the other, and kill it: at step `fatal` or after the last answer.
+
+        Each answer that arrives is a step, too; what is asked at once is saved by one transaction.
+        """
         return self._do({"settings": self._settings, "asks": asks, "fatal": fatal})
 
     def run(self, *arguments: str) -> Outcome:
@@ -185,13 +191,39 @@ async def _serve(job: Job) -> None:
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=transport, base_url="http://server.test", headers=headers) as client,
     ):
-        for kind, argument in job["asks"]:
-            ask = ASKS[kind](argument)
-            steps.counting = True
+
+        async def send(ask: Ask) -> None:
             response = await client.post("/graphql", **ask)
-            steps.counting = False
             say("answer", response.json())
+            steps.take("after the answer")
+
+        for kind, argument in job["asks"]:
+            asks = ASKS[kind](argument)
+            steps.counting = True
+            with begun_by(len(asks)):
+                await asyncio.gather(*(send(ask) for ask in asks))
+            steps.counting = False
         die()
+
+
+@contextmanager
+def begun_by(number: int) -> Generator[None]:
+    """No group of saves begins before so many have come, as if others were saved meanwhile."""
+    owner = cast("Any", Groups)
+    begin: Callable[[Groups[Any, Any]], None] = owner._begin  # noqa: SLF001 - otherwise the first is saved alone
+    come = False
+
+    def begin_late(groups: Groups[Any, Any]) -> None:
+        nonlocal come
+        come = come or len(groups) == number
+        if come:
+            begin(groups)
+
+    owner._begin = begin_late  # noqa: SLF001
+    try:
+        yield
+    finally:
+        owner._begin = begin  # noqa: SLF001
 
 
 def _live(job: Job) -> None:

@@ -1,7 +1,7 @@
 """Saves that come at the same time, and are saved together."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 
-from graphql_server import datasets
+from graphql_server import datasets, saves
 from graphql_server.album import Album
 from graphql_server.app import opened
 from graphql_server.database import Transaction
-from graphql_server.errors import Conflict, DatabaseUnavailable
+from graphql_server.errors import Conflict, DatabaseUnavailable, StorageUnavailable
 from graphql_server.fixes import Fix, OnDuplicate
-from graphql_server.saves import Saved
+from graphql_server.saves import Save, Saved
 from tests.holdings import IMAGES, ask, assert_whole
+from tests.mysql import statements
 from tests.photos import Upload, photo
 from tests.servers import settings_for, statements_sent
 
@@ -116,6 +117,129 @@ async def test_one_that_cannot_be_saved_does_not_take_others_along(database_url:
     await asyncio.to_thread(assert_whole, settings)
 
 
+async def test_one_whose_file_has_vanished_does_not_take_others_along(
+    database_url: str, media_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_for(database_url, media_root)
+    save_row = Save.row
+
+    def vanishing(self: Save, *args: Any) -> Any:
+        if self.fix.original_file_name == "vanished.jpg":
+            self.staged.path.unlink(missing_ok=True)
+        return save_row(self, *args)
+
+    monkeypatch.setattr(Save, "row", vanishing)
+    async with opened(settings) as parts:
+        names = ("1.jpg", "vanished.jpg", "3.jpg")
+        asks = [(photo(seed=number), fix(original_file_name=name)) for number, name in enumerate(names)]
+        outcomes = await together(parts.album, *asks)
+    assert [type(outcome) for outcome in outcomes] == [Saved, StorageUnavailable, Saved]
+    await asyncio.to_thread(assert_whole, settings)
+
+
+@asynccontextmanager
+async def meanwhile(
+    monkeypatch: pytest.MonkeyPatch, happens: Callable[[Transaction], Awaitable[object]]
+) -> AsyncGenerator[list[int]]:
+    """Have something happen at the beginning of the first transaction for several saves.
+
+    Gives how many saves each transaction was for.
+    """
+    save_all: Any = saves._save_all  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    sizes: list[int] = []
+
+    async def watched(database: Any, media: Any, group: Sequence[Save], transaction: Transaction) -> Any:
+        sizes.append(len(group))
+        if len(group) > 1 and sizes.count(len(group)) == 1:
+            await happens(transaction)
+        return await save_all(database, media, group, transaction)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(saves, "_save_all", watched)
+        yield sizes
+
+
+THREE = [(photo(seed=number), fix()) for number in range(3)]
+
+
+@pytest.mark.parametrize("engine", ["mysql"])
+async def test_saves_whose_connection_is_killed_are_told_so_at_once_and_leave_nothing(
+    database_url: str, media_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_for(database_url, media_root)
+
+    async def killed(transaction: Transaction) -> None:
+        ((connection,),) = await transaction.fetch("SELECT CONNECTION_ID()")
+        await transaction.fetch(f"{LOCK} LOCK IN SHARE MODE")
+        await asyncio.to_thread(statements, database_url, f"KILL {connection}")
+
+    async with opened(settings) as parts:
+        async with meanwhile(monkeypatch, killed) as sizes:
+            outcomes = await together(parts.album, *THREE)
+        assert [type(outcome) for outcome in outcomes] == [DatabaseUnavailable] * 3
+        assert sizes == [1, 3]
+        assert len(await asyncio.to_thread(ask, database_url, IMAGES)) == 1
+        await asyncio.to_thread(assert_whole, settings)
+        assert all(isinstance(outcome, Saved) for outcome in await together(parts.album, *THREE))
+    await asyncio.to_thread(assert_whole, settings)
+
+
+@pytest.mark.parametrize("engine", ["mysql"])
+async def test_saves_that_meet_a_deadlock_are_tried_again_together(
+    database_url: str, media_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_for(database_url, media_root)
+    async with opened(settings) as parts, parts.album.database.engine.session() as rival:
+
+        async def deadlocked(transaction: Transaction) -> None:
+            # Each holds what the other wants; the rival has changed more, so that this one is given up.
+            await rival.begin()
+            await rival.fetch("INSERT INTO image_tally (dataset_info_pk, part, images) VALUES (7, 1, 0), (7, 2, 0)")
+            await rival.fetch("UPDATE image_tally SET images = 1 WHERE dataset_info_pk = 7")
+            await transaction.fetch(f"{LOCK} LOCK IN SHARE MODE")
+            sealing = asyncio.create_task(rival.fetch(f"{LOCK} FOR UPDATE"))
+            await asyncio.sleep(0.2)
+            try:
+                await transaction.fetch("SELECT * FROM image_tally WHERE dataset_info_pk = 7 FOR UPDATE")
+            finally:
+                await sealing
+                await rival.rollback()
+
+        async with meanwhile(monkeypatch, deadlocked) as sizes:
+            outcomes = await together(parts.album, *THREE)
+    assert all(isinstance(outcome, Saved) for outcome in outcomes)
+    assert sizes == [1, 3, 3]
+    await asyncio.to_thread(assert_whole, settings)
+
+
+@pytest.mark.parametrize("engine", ["mysql"])
+async def test_saves_that_wait_while_the_dataset_is_sealed_are_saved_together_into_the_next_one(
+    database_url: str, media_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_for(database_url, media_root)
+    async with opened(settings) as parts, parts.album.database.engine.session() as rival:
+
+        async def seal() -> None:
+            await asyncio.sleep(0.2)
+            await rival.fetch("UPDATE dataset_info SET untrained = NULL, title = 'Lunch' WHERE untrained = 1")
+            await rival.fetch("INSERT INTO dataset_info (title, untrained) VALUES ('untrained', 1)")
+            await rival.commit()
+
+        async def sealed(_: Transaction) -> None:
+            await rival.begin()
+            await rival.fetch(f"{LOCK} FOR UPDATE")
+            sealing.append(asyncio.create_task(seal()))
+
+        sealing = list[asyncio.Task[None]]()
+        async with meanwhile(monkeypatch, sealed) as sizes:
+            outcomes = await together(parts.album, *THREE)
+        await sealing[0]
+    ((untrained,),) = await asyncio.to_thread(ask, database_url, LOCK)
+    assert [outcome.row[1] for outcome in outcomes] == [untrained] * 3
+    assert set(sizes[1:]) == {3}
+    await asyncio.to_thread(assert_whole, settings)
+
+
 async def test_one_who_goes_away_does_not_take_others_along(
     database_url: str, media_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,8 +272,8 @@ async def test_the_time_that_is_waited_for_others_counts(database_url: str, medi
     async with opened(settings) as parts:
         with statements_sent() as sent:
             async with held(parts.album):
-                saves = [parts.album.save_fix(Upload(photo(seed=seed)), fix()) for seed in range(3)]
-                outcomes = await asyncio.gather(*saves, return_exceptions=True)
+                tasks = [parts.album.save_fix(Upload(photo(seed=seed)), fix()) for seed in range(3)]
+                outcomes = await asyncio.gather(*tasks, return_exceptions=True)
     assert all(isinstance(outcome, DatabaseUnavailable) for outcome in outcomes)
     # The second group has waited as long as the first one has tried.
     assert sum(text.startswith(LOCK) for text in sent) == 1
@@ -170,7 +294,7 @@ async def test_those_who_wait_for_others_that_are_saved_are_patient(
     monkeypatch.setattr(datasets, "lock_untrained", slowly)
     async with opened(settings) as parts:
         given = fix(idempotency_key="once", on_duplicate=OnDuplicate.ALLOW)
-        saves = [parts.album.save_fix(Upload(photo(seed=1)), given) for _ in range(20)]
-        outcomes = await asyncio.gather(*saves)
+        tasks = [parts.album.save_fix(Upload(photo(seed=1)), given) for _ in range(20)]
+        outcomes = await asyncio.gather(*tasks)
     assert len({outcome.row[0] for outcome in outcomes}) == 1
     await asyncio.to_thread(assert_whole, settings)

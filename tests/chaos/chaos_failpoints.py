@@ -8,7 +8,7 @@ from tests.chaos.sweep import sweep
 from tests.test_failpoints import check
 
 
-@pytest.mark.parametrize("operation", ["save", "seal", "remove"])
+@pytest.mark.parametrize("operation", ["save", "group", "seal", "remove"])
 def test_a_server_that_is_killed_at_every_step_leaves_a_request_done_or_not_begun(
     engine: str, operation: str, database_url: str, tmp_path: Path
 ) -> None:

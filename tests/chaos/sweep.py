@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -16,6 +16,7 @@ from tests.photos import photo
 from tests.processes import settings_of
 from tests.servers import settings_for
 
+GROUPED = 3  # saves in a group
 DONE_ALREADY = {"seal": "CONFLICT", "remove": "NOT_FOUND"}
 Row = tuple[Any, ...]
 
@@ -40,7 +41,7 @@ def kept(settings: Settings) -> Kept:
 
 
 def sweep(folder: Path, url: str, operation: str, *, every: int) -> list[str]:
-    """Kill at every so many-th step until the request is answered; gives all steps that it takes."""
+    """Kill at every so many-th step until there are no more; gives all steps that the request takes."""
     environment = settings_of(url, folder / "media", "http://users.test/authenticate")
     settings = settings_for(url, folder / "media")
     with forks(folder, environment) as forked:
@@ -52,9 +53,10 @@ def sweep(folder: Path, url: str, operation: str, *, every: int) -> list[str]:
             assert outcome.status == -9, outcome.text
             done = is_done(request, before, _after(settings, outcome.steps[-1]))
             assert done or not outcome.answers, "an answered request is not there"
+            assert not any("errors" in answer for answer in outcome.answers), outcome.text
             retry(forked, request, done=done, tag=fatal)
             tidy(forked, settings)
-            if outcome.answers:
+            if len(outcome.steps) < fatal:
                 return outcome.steps
     raise AssertionError("unreachable")
 
@@ -62,6 +64,8 @@ def sweep(folder: Path, url: str, operation: str, *, every: int) -> list[str]:
 def request_of(operation: str, tag: int, settings: Settings) -> tuple[str, Any]:
     if operation == "remove":
         return operation, kept(settings).images[-1][0]
+    if operation == "group":
+        return operation, [GROUPED * tag + number for number in range(GROUPED)]
     return operation, tag if operation == "save" else f"Dataset {tag}"
 
 
@@ -71,7 +75,7 @@ def _after(settings: Settings, step: str) -> Kept:
     while settings.database_url.startswith("mysql") and mysql.connections(settings.database_url):
         assert time.monotonic() < end, f"the connections of a server killed {step} stay open"
     after = kept(settings)
-    assert len(after.strays) <= 2, step  # the staged file and the placed one
+    assert len(after.strays) <= 2 * GROUPED, step  # the staged files and the placed ones
     return after
 
 
@@ -84,13 +88,16 @@ def is_done(request: tuple[str, Any], before: Kept, after: Kept) -> bool:
 
 
 def _saved(seed: int, before: Kept, after: Kept) -> None:
+    _saved_together([seed], before, after)
+
+
+def _saved_together(seeds: Sequence[int], before: Kept, after: Kept) -> None:
     assert after.datasets == before.datasets
-    assert after.images[:-1] == before.images
-    content = photo("PNG", seed=seed)
+    assert after.images[: -len(seeds)] == before.images
     (untrained_pk,) = (pk for pk, _, untrained in before.datasets if untrained)
-    _, dataset_pk, _, byte_size, sha256 = after.images[-1]
-    assert (dataset_pk, byte_size) == (untrained_pk, len(content))
-    assert sha256 == hashlib.sha256(content).hexdigest()
+    contents = [photo("PNG", seed=seed) for seed in seeds]
+    wanted = {(untrained_pk, len(content), hashlib.sha256(content).hexdigest()) for content in contents}
+    assert {(dataset_pk, *measures) for _, dataset_pk, _, *measures in after.images[-len(seeds) :]} == wanted
 
 
 def _sealed(title: str, before: Kept, after: Kept) -> None:
@@ -104,7 +111,7 @@ def _removed(pk: int, before: Kept, after: Kept) -> None:
     assert after.images == [image for image in before.images if image[0] != pk]
 
 
-EFFECTS: Mapping[str, Any] = {"save": _saved, "seal": _sealed, "remove": _removed}
+EFFECTS: Mapping[str, Any] = {"save": _saved, "group": _saved_together, "seal": _sealed, "remove": _removed}
 
 
 def retry(forked: Forks, request: tuple[str, Any], *, done: bool, tag: int) -> None:
@@ -112,6 +119,7 @@ def retry(forked: Forks, request: tuple[str, Any], *, done: bool, tag: int) -> N
     # A dataset whose first image is saved has no folder, and what is removed must have been saved.
     then: Mapping[str, list[tuple[str, Any]]] = {
         "save": [("seal", f"Saved {tag}")],
+        "group": [("seal", f"Saved {tag}")],
         "seal": [],
         "remove": [("save", 1000 + tag)],
     }
