@@ -14,8 +14,9 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Mount
+from starlette.routing import BaseRoute, Mount, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket
 
 from graphql_server import migrations, privileges, user_servers
 from graphql_server.album import Album
@@ -191,6 +192,8 @@ def _traces(tracing: "Tracing | None", executor: Executor, parts: Parts) -> Abst
 def _routes(settings: Settings, parts: Parts, live: Live) -> list[BaseRoute]:
     return [
         websocket.route(live, settings.cors_origins),
+        # Starlette would refuse them in text/plain.
+        WebSocketRoute("/{path:path}", _nowhere),
         *(graphiql.routes() if settings.graphiql else []),
         *(Mount(path, routes=media.routes(parts.album.media)) for path in _media_paths(settings)),
         *health.routes(parts.album),
@@ -217,6 +220,10 @@ def _cors(settings: Settings, app: ASGIApp) -> ASGIApp:
 
 async def _not_opened(_scope: Scope, _receive: Receive, _send: Send) -> None:
     raise RuntimeError("The dataset server's lifespan has not been run: docs/embedding.md shows how.")
+
+
+async def _nowhere(_socket: WebSocket) -> None:
+    raise HTTPException(404)
 
 
 async def _http_error(_request: Request, error: Exception) -> Response:

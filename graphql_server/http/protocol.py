@@ -1,4 +1,4 @@
-"""HTTP and WebSockets as uvicorn speaks them, with limits to who comes slowly, and refusals in JSON like all others."""
+"""HTTP as uvicorn speaks it, with limits to who comes slowly, and refusals in JSON like all others."""
 
 import asyncio
 import logging
@@ -7,9 +7,9 @@ from typing import Any, cast
 
 import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from graphql_server.errors import error_body
+from graphql_server.http.handshakes import WebSocket
 from graphql_server.http.transports import Joined, Unstalled
 
 HEAD_BYTES = 32 * 1024
@@ -21,26 +21,6 @@ MESSAGE_BYTES = 1024 * 1024
 LEFT_BYTES = 8 * 1024 * 1024
 # How long after its last sign a WebSocket's client is asked for one, and how long that is waited for.
 PING_SECONDS = PONG_SECONDS = 20.0
-
-
-class WebSocket(Unstalled, WebSocketsSansIOProtocol):
-    """A connection that has become a WebSocket; the application closes it when the server is told to stop."""
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        # uvicorn writes a line with the query string for each connection; the application writes one without.
-        self.logger = logging.getLogger("uvicorn.websocket")
-
-    def keepalive_timeout(self) -> None:
-        """Break off: who is gone takes no reason, and uvicorn's, 1011, would keep clients from coming again."""
-        self.transport.abort()
-
-    def shutdown(self) -> None:
-        self._end_in_time()
-        if self.handshake_complete and not self.close_sent and "stopping" in self.app_state:
-            self.app_state["stopping"].set()
-        else:
-            super().shutdown()
 
 
 class _Trailers(list[tuple[bytes, bytes]]):
@@ -134,9 +114,17 @@ class Protocol(Unstalled, HttpToolsProtocol):
     def _unsupported_upgrade_warning(self) -> None:
         """Answer as if nothing but HTTP had been asked for, as the standard has it."""
 
+    def _should_upgrade(self) -> bool:
+        """Whether this is to become a WebSocket, which only a GET without a body can; all else is answered by HTTP."""
+        bodies = (value for name, value in self.headers if name in (b"content-length", b"transfer-encoding"))
+        return super()._should_upgrade() and self.scope["method"] == "GET" and all(value == b"0" for value in bodies)
+
     def handle_websocket_upgrade(self) -> None:
-        self._upgraded = True
-        super().handle_websocket_upgrade()
+        if self._answering:
+            self._refuse(400, "BAD_REQUEST", "A WebSocket begins when what was asked for before has been answered.")
+        else:
+            self._upgraded = True
+            super().handle_websocket_upgrade()
 
     def shutdown(self) -> None:
         self._end_in_time()

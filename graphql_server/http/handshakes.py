@@ -1,0 +1,72 @@
+"""How a connection becomes a WebSocket; where it cannot, that is refused in JSON like all else."""
+
+import logging
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Response
+from websockets.server import ServerProtocol
+
+from graphql_server.errors import DatasetServerError, error_body
+from graphql_server.figures import Traffic
+from graphql_server.http.transports import Unstalled
+
+CODES = {
+    HTTPStatus.FORBIDDEN: "FORBIDDEN",
+    HTTPStatus.REQUEST_URI_TOO_LONG: "HEADERS_TOO_LARGE",
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "HEADERS_TOO_LARGE",
+    HTTPStatus.INTERNAL_SERVER_ERROR: DatasetServerError.code,
+}
+
+# uvicorn and websockets write lines for each connection, with the query string; the application writes one without.
+log = logging.getLogger("uvicorn.websocket")
+
+
+class Handshake(ServerProtocol):
+    """websockets' own refuses in text/plain."""
+
+    def __init__(self, max_size: int, count: Callable[[int], None]) -> None:
+        """A message has `max_size` bytes at most; `count` is called with the status of each refusal."""
+        super().__init__(max_size=max_size, logger=log)
+        self._count = count
+
+    def reject(self, status: int, text: str) -> Response:
+        self._count(status)
+        status = HTTPStatus(status)
+        message = text.partition("\n")[0] or status.phrase
+        body = orjson.dumps(error_body(message, CODES.get(status, "BAD_REQUEST")))
+        response = super().reject(status, body.decode())
+        del response.headers["Content-Type"]
+        response.headers["Content-Type"] = "application/json"
+        return response
+
+
+class WebSocket(Unstalled, WebSocketsSansIOProtocol):
+    """A connection that asks to become a WebSocket; the application closes it when the server is told to stop."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.logger = log
+        traffic = self.app_state.get("traffic", Traffic())
+        self.conn = Handshake(self.config.ws_max_size, traffic.refuse)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if not self.handshake_initiated:
+            # The head has come whole, but its lines are too long for websockets, and uvicorn would wait for another.
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.transport.close()
+
+    def keepalive_timeout(self) -> None:
+        """Break off: who is gone takes no reason, and uvicorn's, 1011, would keep clients from coming again."""
+        self.transport.abort()
+
+    def shutdown(self) -> None:
+        self._end_in_time()
+        if self.handshake_complete and not self.close_sent and "stopping" in self.app_state:
+            self.app_state["stopping"].set()
+        else:
+            super().shutdown()
