@@ -228,6 +228,21 @@ async def test_who_is_still_sending_what_is_too_large_reads_so(shared: Server) -
             assert_refused(answer, 413, "PAYLOAD_TOO_LARGE")
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("method", "padding", "status", "expected"),
+    [("POST", 40_000, 431, "HEADERS_TOO_LARGE"), ("BREW", 0, 400, "BAD_REQUEST")],
+)
+async def test_who_is_still_sending_what_is_refused_by_its_head_reads_so(
+    shared: Server, method: str, padding: int, status: int, expected: str
+) -> None:
+    async with httpx.AsyncClient(trust_env=False) as client:
+        for size in (1_100_000, 5_000_000) * 3:
+            headers = {"content-type": JSON, "x-padding": "x" * padding}
+            answer = await client.request(method, f"{shared.url}/graphql", content=b" " * size, headers=headers)
+            assert_refused(answer, status, expected)
+
+
 def test_a_request_that_grows_too_large_is_413(tmp_path: Path) -> None:
     url = f"sqlite://{tmp_path / 'test.db'}"
     asyncio.run(migrations.run(url, lambda name: None))

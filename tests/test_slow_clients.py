@@ -227,6 +227,23 @@ def test_a_body_that_drips_is_cut_and_one_that_comes_slowly_but_steadily_is_not(
         assert b'"REQUEST_TIMEOUT"' in dripped
 
 
+def test_what_came_behind_a_body_that_is_too_large_is_not_run(served: tuple[Process, Server]) -> None:
+    process, server = served
+    half = b"%x\r\n" % (MEGABYTE // 2) + b" " * (MEGABYTE // 2) + b"\r\n"
+    with socket.create_connection(("127.0.0.1", process.port), 5) as connection:
+        connection.sendall(HEAD + f"authorization: Bearer {TOKEN}\r\ntransfer-encoding: chunked\r\n\r\n".encode())
+        connection.sendall(half * 2)
+        time.sleep(0.2)
+        connection.sendall(b"1\r\n \r\n0\r\n\r\nGET /healthz HTTP/1.1\r\nhost: here\r\nx-request-id: behind\r\n\r\n")
+        received = until_closed(connection)
+    assert received.startswith(b"HTTP/1.1 413 ")
+    assert received.count(b"HTTP/1.1 ") == 1
+    server.get("/healthz", **{"x-request-id": "after"})
+    while not any(line.get("request_id") == "after" for line in process.log()):
+        time.sleep(0.01)
+    assert [line for line in process.log() if line["level"] == "error" or line.get("request_id") == "behind"] == []
+
+
 def open_files(process: Process) -> int:
     return len(list(Path(f"/proc/{process.popen.pid}/fd").iterdir()))
 

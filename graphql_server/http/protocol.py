@@ -17,7 +17,7 @@ HEADERS = 100
 HEAD_SECONDS = 10.0
 UNSENT_BYTES = 128 * 1024
 MESSAGE_BYTES = 1024 * 1024
-# So much of a body is still taken when it has been answered already.
+# So much is still taken, and thrown away, of what comes when all has been said.
 LEFT_BYTES = 8 * 1024 * 1024
 # How long after its last sign a WebSocket's client is asked for one, and how long that is waited for.
 PING_SECONDS = PONG_SECONDS = 20.0
@@ -33,10 +33,10 @@ class Protocol(Unstalled, HttpToolsProtocol):
     """One connection. uvicorn itself would keep headers of any length, and wait for them for ever."""
 
     _refusal = 400, "BAD_REQUEST", "This is no HTTP request."
-    _in_head = _began_now = _upgraded = False
+    _in_head = _began_now = False
     _head = 0
     _deadline: asyncio.TimerHandle | None = None
-    _left: int | None = None  # bytes that are still taken, and thrown away
+    _left: int | None = None  # bytes that are still taken; where it is a number, no more requests are read
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -61,14 +61,13 @@ class Protocol(Unstalled, HttpToolsProtocol):
             return
         # A busy server is given much at once; of what a head begins in is not counted, no more is to be left out.
         for at in range(0, len(data), HEAD_BYTES):
-            if self.transport.is_closing() or self._upgraded:
-                return
-            self._take(data[at : at + HEAD_BYTES])
+            if self._left is None:
+                self._take(data[at : at + HEAD_BYTES])
 
     def _take(self, data: bytes) -> None:
         self._began_now = False
         super().data_received(data)
-        if self.transport.is_closing() or self._upgraded:
+        if self._left is not None:
             return
         # uvicorn has stopped its own clock at these data, although they may be no request, or a part of its head.
         if not self._deadline and (self._in_head or not self._answering):
@@ -80,15 +79,17 @@ class Protocol(Unstalled, HttpToolsProtocol):
                 self._refuse(431, "HEADERS_TOO_LARGE", f"The headers are larger than {HEAD_BYTES} bytes.")
 
     def _end(self) -> None:
-        """Close; but who is still sending is listened to until uvicorn's patience with idle connections ends.
+        """Say that no more comes, and listen until the client closes, or uvicorn's patience with idle ones ends.
 
-        Otherwise the kernel says that what came was not read, and clients throw the answer away.
+        Otherwise the kernel tells those who are still sending that it was not read, and they throw the answer away.
         """
-        if self.cycle and self.cycle.more_body and not self.transport.is_closing():
-            self._left = LEFT_BYTES
-            self.transport.write_eof()
-        else:
-            self.transport.close()
+        if self.transport.is_closing():
+            return
+        self._left = LEFT_BYTES
+        self.pipeline.clear()
+        self.transport.write_eof()
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -123,7 +124,7 @@ class Protocol(Unstalled, HttpToolsProtocol):
         if self._answering:
             self._refuse(400, "BAD_REQUEST", "A WebSocket begins when what was asked for before has been answered.")
         else:
-            self._upgraded = True
+            self._left = 0
             super().handle_websocket_upgrade()
 
     def shutdown(self) -> None:
@@ -158,18 +159,23 @@ class Protocol(Unstalled, HttpToolsProtocol):
         return None if cycle is None or cycle.response_complete else cycle
 
     def _refuse(self, status: int, code: str, message: str) -> None:
-        """Answer and close; where an earlier request waits for its answer, only close, after that."""
+        """Answer and end; where an earlier request waits for its answer, only end, after that."""
         if "traffic" in self.app_state:
             self.app_state["traffic"].refuse(status)
+        self._left = LEFT_BYTES
         answering = self._answering
         if answering and (self.pipeline or answering.response_started or not answering.more_body):
             answering.keep_alive = False
             self.flow.pause_reading()
             return
+        if answering:
+            # What is wrong is its body, for which the application may wait.
+            answering.disconnected = True
+            answering.message_event.set()
         body = orjson.dumps(error_body(message, code))
         head = f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
         self.transport.write(STATUS_LINE[status] + head.encode() + body)
-        self.transport.close()
+        self._end()
 
 
 # What uvicorn.Config is told, wherever this is served.
