@@ -22,7 +22,7 @@ from graphql_server.deadlines import Deadlines
 from graphql_server.engines import Engine, Row, Session, cause_of, roll_back
 from graphql_server.engines.mysql import MySQL
 from graphql_server.engines.sqlite import Sqlite
-from graphql_server.errors import DatabaseDenied, DatabaseUnavailable, SettingsError
+from graphql_server.errors import DatabaseUnavailable, DatabaseUnfit, OperationTimedOut, SettingsError
 from graphql_server.figures import Statements
 from graphql_server.models import DatasetInfo
 
@@ -31,6 +31,9 @@ ATTEMPTS = 10
 # Of the time that a transaction may take, so much is kept for its end: to give up on a COMMIT that was sent
 # leaves open whether it happened.
 ENDING = 0.2
+
+# What the log says of an error by its kind, where it is no outage.
+EVENTS = {"denied": "privilege missing", "unfit": "database unfit", "slow": "statement too slow"}
 
 log = structlog.stdlib.get_logger(__name__)
 statements = logging.getLogger("graphql_server.statements")
@@ -111,9 +114,9 @@ class Database:
         except SettingsError:
             raise
         except Exception as error:
-            if self.engine.failure(error) == "bug" and not isinstance(error, sqlite3.Error):
+            if self.engine.failure(error).kind == "bug" and not isinstance(error, sqlite3.Error):
                 raise
-            cause = error.__cause__ or error.__context__ or error  # Tortoise's own error repeats the address.
+            cause = cause_of(error)
             reason = cause.args[-1] if cause.args else type(cause).__name__
             raise SettingsError(f"DATABASE_URL: the database cannot be reached: {reason}") from None
 
@@ -153,7 +156,7 @@ class Database:
             try:
                 return await self._attempt(work, end)
             except Exception as error:
-                again = isinstance(error, Again) or self.engine.failure(error) == "transient"
+                again = isinstance(error, Again) or self.engine.failure(error).kind == "transient"
                 if not again or attempt == ATTEMPTS:
                     raise self._told(error) from error
                 self.figures.tried_again += 1
@@ -185,21 +188,27 @@ class Database:
         except Exception as error:
             await roll_back(session)
             # SQLite's own file says that it did not commit; a MySQL that is away may have.
-            if self.engine.name == "sqlite" or self.engine.failure(error) == "transient":
+            if self.engine.name == "sqlite" or self.engine.failure(error).kind == "transient":
                 await transaction.undone()
             raise
         self.changed.set()
 
     def _told(self, error: Exception) -> Exception:
-        failure = self.engine.failure(error)
-        if failure == "bug" and not isinstance(error, Again):
+        kind, advice = self.engine.failure(error)
+        if kind == "bug" and not isinstance(error, Again):
             return error
-        if failure == "denied":
-            log.error("privilege missing", reason=str(cause_of(error)))
-            return DatabaseDenied("The server lacks a privilege in its database; its log says which.")
+        tell = log.error if advice else log.warning
+        tell(EVENTS.get(kind, "database unavailable"), reason=_reason(cause_of(error)), advice=advice)
+        if kind in ("denied", "unfit"):
+            return DatabaseUnfit("The database is not as the server needs it; the server's log says what to do.")
+        if kind == "slow":
+            return OperationTimedOut("The database took longer for this than it may (DATABASE_SECONDS).")
         self.figures.unavailable += 1
-        log.warning("database unavailable", error=type(error).__name__, reason=str(error))
         return DatabaseUnavailable("The database does not answer; try again.")
+
+
+def _reason(cause: BaseException) -> str:
+    return f"{type(cause).__name__}: {' '.join(str(arg) for arg in cause.args)}".removesuffix(": ")
 
 
 def _try(file: str, *, create: bool) -> None:

@@ -9,6 +9,8 @@ from graphql_server.settings import ENCODE
 
 # A lock is waited for this part of the time, so that a wait that was in vain is followed by another attempt.
 LOCK_WAIT = 0.4
+# A statement may run so long that the server still waits when the database ends it, and says so.
+STATEMENT = 0.9
 OPTIONS = ("ssl", "ssl_ca")
 
 
@@ -47,10 +49,11 @@ def connection_of(url: str, pool: int, seconds: float) -> tuple[str, dict[str, A
 
 def _first_command(seconds: float) -> str:
     # Each engine reads its own comment only. A statement that nobody waits for any more must not go on running.
+    statement = STATEMENT * seconds
     lock_wait = max(1, round(LOCK_WAIT * seconds))
     return (
         f"SET SESSION time_zone = '+00:00', innodb_lock_wait_timeout = {lock_wait}"
-        f" /*!80000 , max_execution_time = {round(seconds * 1000)} */ /*M! , max_statement_time = {seconds:g} */"
+        f" /*!80000 , max_execution_time = {round(statement * 1000)} */ /*M! , max_statement_time = {statement:g} */"
     )
 
 

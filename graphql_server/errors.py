@@ -4,7 +4,7 @@
 
     DatasetServerError
     ├── SettingsError                 the operator: one line, exit status 2
-    ├── DatabaseDenied                the operator, who must grant a privilege: INTERNAL_SERVER_ERROR
+    ├── DatabaseUnfit                 the operator, whom the log tells what to do: INTERNAL_SERVER_ERROR
     ├── Refused                       the client asked for what cannot be
     │   ├── Unauthenticated           UNAUTHENTICATED
     │   ├── BadUserInput              BAD_USER_INPUT
@@ -52,8 +52,8 @@ class SettingsError(DatasetServerError):
     """A setting is missing or wrong, or what it points to cannot be used."""
 
 
-class DatabaseDenied(DatasetServerError):
-    """The database's user lacks a privilege; the log says which."""
+class DatabaseUnfit(DatasetServerError):
+    """The database's user lacks a privilege, a table a column, or the like; the log says what is to be done."""
 
 
 class Refused(DatasetServerError):

@@ -16,7 +16,7 @@ from graphql_server import datasets, images
 from graphql_server.changes import Kind
 from graphql_server.database import Database
 from graphql_server.engines import Row
-from graphql_server.errors import CursorExpired, DatabaseDenied, DatabaseUnavailable, TooSlow
+from graphql_server.errors import CursorExpired, DatabaseUnfit, TooSlow, Unavailable
 
 POLL_SECONDS = 0.5
 PAUSE_SECONDS = 0.02  # between two reads, so that a storm of saves is read in batches
@@ -145,7 +145,7 @@ class Feed:
             full = False
             try:
                 full = await self._read()
-            except (DatabaseUnavailable, DatabaseDenied):
+            except (Unavailable, DatabaseUnfit):
                 pass  # which is in the log; those who follow wait until it is back
             except Exception:
                 log.exception("changes not read")

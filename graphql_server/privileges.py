@@ -45,5 +45,5 @@ async def _denied(database: Database, session: Session, sql: str) -> bool:
     try:
         await session.fetch(sql)
     except Exception as error:  # noqa: BLE001 - a database that is read-only, or not migrated, is others' to tell of
-        return database.engine.failure(error) == "denied"
+        return database.engine.failure(error).kind == "denied"
     return False

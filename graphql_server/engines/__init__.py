@@ -8,16 +8,26 @@ time, and on SQLite the only connection.
 import asyncio
 from collections.abc import Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 from tortoise.backends.base.client import BaseDBAsyncClient
-from tortoise.exceptions import OperationalError
+from tortoise.exceptions import DBConnectionError, OperationalError
 
 from graphql_server.figures import Slots
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
-Failure = Literal["transient", "away", "denied", "bug"]
+
+
+class Failure(NamedTuple):
+    """What an error means: to try again, that the database is away, that a statement took too long, that a privilege
+    is to be granted, that the database is otherwise not as it must be, or that the code is to be mended.
+
+    `advice` tells the operator what to do, where there is something.
+    """
+
+    kind: Literal["transient", "away", "slow", "denied", "unfit", "bug"]
+    advice: str = ""
 
 
 class Engine(Protocol):
@@ -45,7 +55,7 @@ class Engine(Protocol):
         ...
 
     def failure(self, error: BaseException) -> Failure:
-        """Tell whether to try again, to say that the database is away, to grant a privilege, or to mend the code."""
+        """Tell what an error means, which may be Tortoise's or the driver's."""
         ...
 
 
@@ -63,7 +73,9 @@ class Session(Protocol):
 
 
 def cause_of(error: BaseException) -> BaseException:
-    """The driver's own error: Tortoise hands it over as the argument of its own."""
+    """The driver's own error: Tortoise hands it over as the argument of its own, or repeats the address instead."""
+    if isinstance(error, DBConnectionError):
+        return error.__cause__ or error.__context__ or error
     inner = error.args[0] if isinstance(error, OperationalError) and error.args else error
     return inner if isinstance(inner, BaseException) else error
 

@@ -12,6 +12,7 @@ from tortoise.backends.mysql.client import MySQLClient, TransactionWrapper
 from tortoise.exceptions import DBConnectionError
 
 from graphql_server.engines import Failure, Row, cause_of
+from graphql_server.engines.codes import MEANINGS, UNKNOWN
 from graphql_server.figures import Slots
 
 # Statements that a connection keeps prepared: MySQL need not read them again, and their rows come in binary, which
@@ -20,13 +21,9 @@ PREPARED = 32
 # Texts that are remembered with the driver's marks; a level of 50 lists has one of 12,000 characters.
 MARKED = 128
 LONGEST_MARKED = 32_000
-# A deadlock, a lock that was waited for too long, and the two ways in which Group Replication says "again".
-TRANSIENT = {1213, 1205, 1180, 3101}
-AWAY_CLASSES = (errors.OperationalError, errors.InterfaceError, OSError, TimeoutError, DBConnectionError)
-# The server is read-only, and a Galera node that has lost the others.
-AWAY_CODES = {1290, 1792, 1836, 1047}
-# The user lacks a privilege: on the database, a table, a column, for something special, for a routine.
-DENIED = {1044, 1142, 1143, 1227, 1370}
+AWAY = (errors.OperationalError, errors.InterfaceError, OSError, TimeoutError)
+# Numbers from here on are the server's; those of 2000 to 2999 are the client's, of lines that cannot be used.
+FIRST, CLIENTS = 1000, range(2000, 3000)
 
 
 @lru_cache(MARKED)
@@ -122,7 +119,7 @@ class MySQL:
 
     def _drop(self, connection: Connection, error: BaseException) -> None:
         # The answer to a cancelled statement is still on the wire; nobody else may read it.
-        if not isinstance(error, Exception) or self.failure(error) == "away":
+        if not isinstance(error, Exception) or self.failure(error).kind == "away":
             connection.close()
 
     def _release(self, connection: Connection) -> None:
@@ -146,8 +143,9 @@ class MySQL:
     def failure(self, error: BaseException) -> Failure:
         cause = cause_of(error)
         code = cause.args[0] if cause.args else None
-        if code in TRANSIENT:
-            return "transient"
-        if code in DENIED:
-            return "denied"
-        return "away" if isinstance(cause, AWAY_CLASSES) or code in AWAY_CODES else "bug"
+        if isinstance(code, int) and isinstance(cause, errors.MySQLError):
+            if code in MEANINGS:
+                return MEANINGS[code]
+            if isinstance(cause, errors.OperationalError) and code >= FIRST and code not in CLIENTS:
+                return UNKNOWN
+        return Failure("away" if isinstance(cause, AWAY) or isinstance(error, DBConnectionError) else "bug")

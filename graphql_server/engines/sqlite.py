@@ -11,7 +11,20 @@ from tortoise.backends.sqlite.client import SqliteClient, SqliteTransactionWrapp
 from graphql_server.engines import Failure, Row, cause_of, to_the_end
 from graphql_server.figures import Slots
 
-AWAY = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM")
+WRITABLE = Failure("away", "let the server write the database's file and its folder")
+# By the beginnings of SQLite's own names of errors: https://sqlite.org/rescode.html
+MEANINGS = {
+    "SQLITE_BUSY": Failure("transient"),
+    "SQLITE_LOCKED": Failure("transient"),
+    "SQLITE_FULL": Failure("away", "make room on the database's disk"),
+    "SQLITE_IOERR": Failure("away", "see to the database's disk"),
+    "SQLITE_CANTOPEN": WRITABLE,
+    "SQLITE_READONLY": WRITABLE,
+    "SQLITE_PERM": WRITABLE,
+    "SQLITE_CORRUPT": Failure("unfit", "restore the database's file from a backup"),
+    "SQLITE_NOTADB": Failure("unfit", "restore the database's file from a backup"),
+}
+MISSING = ("no such table", "no such column", "no such index")
 
 
 def _args(args: Sequence[Any]) -> list[Any]:
@@ -85,6 +98,7 @@ class Sqlite:
     def failure(self, error: BaseException) -> Failure:
         cause = cause_of(error)
         name: str = getattr(cause, "sqlite_errorname", "") if isinstance(cause, sqlite3.Error) else ""
-        if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-            return "transient"
-        return "away" if name.startswith(AWAY) or isinstance(cause, (OSError, TimeoutError)) else "bug"
+        if name == "SQLITE_ERROR" and str(cause).startswith(MISSING):
+            return Failure("unfit", "run graphql-server migrate, of the server's version")
+        known = (failure for beginning, failure in MEANINGS.items() if name.startswith(beginning))
+        return next(known, Failure("away" if isinstance(cause, (OSError, TimeoutError)) else "bug"))

@@ -10,10 +10,12 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from graphql_server.album import Album
-from graphql_server.errors import DatabaseDenied, DatabaseUnavailable
+from graphql_server.errors import DatabaseUnavailable, DatabaseUnfit
 
 # Whoever probes waits for a few seconds at most, and neither a frozen database nor a network folder may answer at all.
 SECONDS = 2.0
+# A database that answers, but not to this, has not been migrated, or was restored by half.
+TABLES = "SELECT (SELECT MAX(pk) FROM dataset_info), (SELECT MAX(pk) FROM image_info)"
 
 
 def routes(album: Album) -> list[Route]:
@@ -35,8 +37,8 @@ async def _failing(album: Album) -> list[str]:
 
 async def _database(album: Album) -> bool:
     try:
-        await album.database.fetch("SELECT 1")
-    except (DatabaseUnavailable, DatabaseDenied):
+        await album.database.fetch(TABLES)
+    except (DatabaseUnavailable, DatabaseUnfit):
         return False
     return True
 

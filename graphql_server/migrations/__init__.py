@@ -49,7 +49,7 @@ async def run(url: str, said: Callable[[str], None]) -> None:
         await database.connect(create=True)
         await migrate(database, said)
     except Exception as error:
-        if isinstance(error, SettingsError) or database.engine.failure(error) == "bug":
+        if isinstance(error, SettingsError) or database.engine.failure(error).kind == "bug":
             raise
         # The account may lack a privilege, or the connection be lost.
         reason = error.args[-1] if error.args else type(error).__name__

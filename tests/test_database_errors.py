@@ -1,0 +1,126 @@
+"""What the database complains of: clients are told what it means for them, and the log what is to be done."""
+
+import re
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.mysql import stranger
+from tests.chaos.service import codes
+from tests.holdings import ask, assert_whole
+from tests.photos import photo
+from tests.servers import Server, running, settings_for
+
+INTERNAL, UNAVAILABLE, TIMED_OUT = "INTERNAL_SERVER_ERROR", "DATABASE_UNAVAILABLE", "OPERATION_TIMED_OUT"
+LIST = "{ images { nodes { pk } } }"
+# By its number in MySQL: what the client is told, and what the log begins and ends with.
+TOLD = {
+    1021: (UNAVAILABLE, "database unavailable", "make room"),
+    1038: (UNAVAILABLE, "database unavailable", "more memory"),
+    1040: (UNAVAILABLE, "database unavailable", "limit of connections"),
+    1045: (UNAVAILABLE, "database unavailable", "password"),
+    1053: (UNAVAILABLE, "database unavailable", ""),
+    1054: (INTERNAL, "database unfit", "graphql-server migrate"),
+    1114: (UNAVAILABLE, "database unavailable", "make room"),
+    1142: (INTERNAL, "privilege missing", "grant"),
+    1146: (INTERNAL, "database unfit", "graphql-server migrate"),
+    1153: (INTERNAL, "database unfit", "max_allowed_packet"),
+    1203: (UNAVAILABLE, "database unavailable", "limit of connections"),
+    1226: (UNAVAILABLE, "database unavailable", "limit of connections"),
+    1290: (UNAVAILABLE, "database unavailable", "primary"),
+    1317: (UNAVAILABLE, "database unavailable", ""),
+    1461: (UNAVAILABLE, "database unavailable", "max_prepared_stmt_count"),
+    1836: (UNAVAILABLE, "database unavailable", "primary"),
+    2013: (UNAVAILABLE, "database unavailable", ""),
+    3024: (TIMED_OUT, "statement too slow", "index"),
+    3098: (INTERNAL, "database unfit", "Group Replication"),
+    4031: (UNAVAILABLE, "database unavailable", ""),
+    9999: (INTERNAL, "database unfit", "manual"),
+}
+
+
+@contextmanager
+def complaining(server: Server, number: int) -> Generator[None]:
+    """Have MySQL answer this error to whoever inserts an image."""
+    signal = f"SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = {number}, MESSAGE_TEXT = 'what went wrong'"
+    ask(server.settings.database_url, f"CREATE TRIGGER complaint BEFORE INSERT ON image_info FOR EACH ROW {signal}")
+    try:
+        yield
+    finally:
+        ask(server.settings.database_url, "DROP TRIGGER complaint")
+
+
+@pytest.mark.parametrize("engine", ["mysql"])
+def test_each_error_of_the_database_is_told_as_what_it_is(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    for number, (code, event, advice) in TOLD.items():
+        with complaining(server, number):
+            capsys.readouterr()
+            (error,) = server.upload(photo())["errors"]
+        assert (number, error["extensions"]["code"]) == (number, code)
+        assert "what went wrong" not in error["message"]
+        (line,) = [line for line in capsys.readouterr().out.splitlines() if event in line]
+        assert f"{number} what went wrong" in line
+        assert advice in line.partition("advice=")[2]
+    assert_whole(server.settings)
+    server.save(photo())
+
+
+@pytest.mark.parametrize("table", ["dataset_info", "image_info"])
+def test_a_table_that_is_missing_makes_the_server_unready_until_it_is_there(
+    server: Server, table: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ask(server.settings.database_url, f"ALTER TABLE {table} RENAME TO elsewhere")
+    try:
+        (error,) = server.result(f"{{ {'datasets' if table == 'dataset_info' else 'images'} {{ nodes {{ pk }} }} }}")[
+            "errors"
+        ]
+        assert error["extensions"]["code"] == INTERNAL
+        assert table not in error["message"]
+        assert server.get("/readyz").json() == {"status": "unavailable", "failing": ["database"]}
+        assert re.search(r"database unfit.*graphql-server migrate", capsys.readouterr().out)
+    finally:
+        ask(server.settings.database_url, f"ALTER TABLE elsewhere RENAME TO {table}")
+    assert server.get("/readyz").status_code == 200
+    assert codes(server.result(LIST)) == []
+
+
+def test_a_column_that_is_missing_is_no_outage(server: Server) -> None:
+    url = server.settings.database_url
+    ask(url, "ALTER TABLE image_info RENAME COLUMN sha256 TO elsewhere")
+    try:
+        assert codes(server.result("{ images { nodes { sha256 } } }")) == [INTERNAL]
+    finally:
+        ask(url, "ALTER TABLE image_info RENAME COLUMN elsewhere TO sha256")
+    assert codes(server.result("{ images { nodes { sha256 } } }")) == []
+
+
+@pytest.mark.parametrize("engine", ["mysql"])
+def test_a_query_that_the_database_itself_ends_for_its_length_is_told_so_and_keeps_its_connection(
+    server: Server,
+) -> None:
+    url, media_root = server.settings.database_url, server.settings.media_root
+    with running(settings_for(url, media_root, database_seconds=1.0, database_pool=1)) as impatient:
+        connection = "SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE()"
+        assert codes(impatient.result(LIST)) == []
+        before = ask(url, connection)
+        with stranger(url) as other:
+            other.run("LOCK TABLES image_info WRITE")
+            assert codes(impatient.result(LIST)) == [TIMED_OUT]
+            other.run("UNLOCK TABLES")
+        assert codes(impatient.result(LIST)) == []
+        assert ask(url, connection) == before
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_a_damaged_file_of_sqlite_is_told_as_such(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    server.save(photo())
+    path = Path(server.settings.database_url.removeprefix("sqlite://"))
+    ask(server.settings.database_url, "PRAGMA wal_checkpoint(TRUNCATE)")
+    with path.open("r+b") as file:
+        file.seek(100)
+        file.write(bytes(range(256)) * 200)
+    (error,) = server.upload(photo())["errors"]
+    assert error["extensions"]["code"] == INTERNAL
+    assert re.search(r"database unfit.*from a backup", capsys.readouterr().out)
