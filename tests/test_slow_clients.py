@@ -287,13 +287,13 @@ def picture(tmp_path: Path) -> Path:
     return root
 
 
-def asking(port: int, takes: int = 4096) -> socket.socket:
+def asking(port: int, takes: int = 4096, path: str = PICTURE) -> socket.socket:
     """A client that has asked for the picture, and whose kernel takes no more of it than that."""
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, takes)
     connection.settimeout(5)
     connection.connect(("127.0.0.1", port))
-    connection.sendall(f"GET /{PICTURE} HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n".encode())
+    connection.sendall(f"GET /{path} HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n".encode())
     return connection
 
 
@@ -336,3 +336,21 @@ def test_who_reads_nothing_is_cut_off_and_who_reads_slowly_is_not(
                 assert slow.recv(256 * 1024)
             assert len(until_closed(deaf)) < 4 * MEGABYTE
             assert len(until_closed(slow)) > 8 * MEGABYTE
+
+
+async def as_long_as_asked(request: Request) -> Response:
+    return Response(bytes(int(request.url.path[1:])))
+
+
+def test_who_reads_nothing_of_what_is_nearly_sent_is_cut_off_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of some of these, little is left that the kernel does not take: the server has said all, and could not end."""
+    monkeypatch.setattr(transports, "STALL_SECONDS", 0.7)
+    with (
+        listening(Starlette(routes=[Route("/{path:path}", as_long_as_asked)])) as url,
+        contextlib.ExitStack() as stack,
+    ):
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        for size in range(100_000, 400_000, 20_000):
+            connection = stack.enter_context(asking(int(url.rpartition(":")[2]), path=str(size)))
+            assert connection.recv(16, socket.MSG_PEEK)
+        wait_until(lambda: len(list(Path("/proc/self/fd").iterdir())) <= before + 15)

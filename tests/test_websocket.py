@@ -1,6 +1,8 @@
 """The protocol graphql-transport-ws: who gets in, what is refused, and how a connection ends."""
 
+import ctypes
 import socket
+import struct
 import time
 from collections.abc import Generator
 from pathlib import Path
@@ -10,7 +12,7 @@ import httpx
 import pytest
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 
-from graphql_server.http import protocol
+from graphql_server.http import protocol, streams, transports
 from tests.live import CHANGES, IMAGES, MULTIPART, SSE, Client, connected, events, following, parts, streaming
 from tests.photos import photo
 from tests.processes import server_of, settings_of, started, users_listening
@@ -215,6 +217,30 @@ def test_a_client_that_has_gone_without_a_word_makes_room_for_another(
         while dead.recv(65536):  # it answers nothing, pings neither
             pass
         welcomed(server)
+
+
+@pytest.mark.parametrize("accept", [SSE, MULTIPART])
+def test_a_stream_whose_client_has_gone_without_a_word_makes_room_for_another(
+    database_url: str, media_root: Path, monkeypatch: pytest.MonkeyPatch, accept: str
+) -> None:
+    monkeypatch.setattr(transports, "STALL_SECONDS", 0.5)
+    monkeypatch.setattr(streams, "HEARTBEAT_SECONDS", 0.2)
+    with running(settings_for(database_url, media_root, live_connections=1)) as server:
+        headers = {**server.headers, "accept": accept}
+        request = httpx.Request("POST", f"{server.url}/graphql", json={"query": IMAGES}, headers=headers)
+        lines = [f"{name}: {value}" for name, value in request.headers.items()]
+        with socket.create_connection(("127.0.0.1", request.url.port or 80), 10) as dead:
+            dead.sendall("\r\n".join(["POST /graphql HTTP/1.1", *lines, "", ""]).encode() + request.read())
+            assert b" 200 " in dead.recv(65536)
+            unplug(dead)
+            welcomed(server)
+
+
+def unplug(connection: socket.socket) -> None:
+    """Have the kernel drop whatever comes, unanswered, as when the machine of a client is gone."""
+    drop_all = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))  # Berkeley Packet Filter: return 0
+    program = struct.pack("HP", 1, ctypes.addressof(drop_all))
+    connection.setsockopt(socket.SOL_SOCKET, 26, program)  # SO_ATTACH_FILTER
 
 
 def welcomed(server: Server) -> None:

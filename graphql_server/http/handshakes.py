@@ -12,7 +12,7 @@ from websockets.server import ServerProtocol
 
 from graphql_server.errors import DatasetServerError, error_body
 from graphql_server.figures import Traffic
-from graphql_server.http.transports import Unstalled
+from graphql_server.http.transports import end_in_time
 
 CODES = {
     HTTPStatus.FORBIDDEN: "FORBIDDEN",
@@ -44,7 +44,7 @@ class Handshake(ServerProtocol):
         return response
 
 
-class WebSocket(Unstalled, WebSocketsSansIOProtocol):
+class WebSocket(WebSocketsSansIOProtocol):
     """A connection that asks to become a WebSocket; the application closes it when the server is told to stop."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -65,7 +65,7 @@ class WebSocket(Unstalled, WebSocketsSansIOProtocol):
         self.transport.abort()
 
     def shutdown(self) -> None:
-        self._end_in_time()
+        end_in_time(self.transport, self.config, self.loop)
         if self.handshake_complete and not self.close_sent and "stopping" in self.app_state:
             self.app_state["stopping"].set()
         else:

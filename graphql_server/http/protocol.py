@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import socket
 from typing import Any, cast
 
 import orjson
@@ -10,12 +9,11 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from graphql_server.errors import error_body
 from graphql_server.http.handshakes import WebSocket
-from graphql_server.http.transports import Joined, Unstalled
+from graphql_server.http.transports import Joined, bound, end_in_time
 
 HEAD_BYTES = 32 * 1024
 HEADERS = 100
 HEAD_SECONDS = 10.0
-UNSENT_BYTES = 128 * 1024
 MESSAGE_BYTES = 1024 * 1024
 # So much is still taken, and thrown away, of what comes when all has been said.
 LEFT_BYTES = 8 * 1024 * 1024
@@ -29,7 +27,7 @@ class _Trailers(list[tuple[bytes, bytes]]):
     def append(self, _header: tuple[bytes, bytes], /) -> None: ...
 
 
-class Protocol(Unstalled, HttpToolsProtocol):
+class Protocol(HttpToolsProtocol):
     """One connection. uvicorn itself would keep headers of any length, and wait for them for ever."""
 
     _refusal = 400, "BAD_REQUEST", "This is no HTTP request."
@@ -45,8 +43,7 @@ class Protocol(Unstalled, HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - as uvicorn has it
         super().connection_made(transport)
-        # What the kernel alone would take are megabytes, and who reads slowly would seem to take nothing for minutes.
-        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+        bound(transport)
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -128,7 +125,7 @@ class Protocol(Unstalled, HttpToolsProtocol):
             super().handle_websocket_upgrade()
 
     def shutdown(self) -> None:
-        self._end_in_time()
+        end_in_time(self.transport, self.config, self.loop)
         super().shutdown()
         if "stopping" in self.app_state:
             self.app_state["stopping"].set()

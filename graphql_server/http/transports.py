@@ -1,54 +1,30 @@
 """How bytes leave: a head and its body together, and nothing for ever to somebody who takes none."""
 
 import asyncio
+import socket
 from collections.abc import Callable
 
 from uvicorn.config import Config
 
 # How long somebody may take nothing of what is sent.
 STALL_SECONDS = 30.0
+UNSENT_BYTES = 128 * 1024
 
 
-class Unstalled(asyncio.Protocol):
-    """Cuts a connection off whose client has stopped reading; uvicorn would keep it, and what is not sent, for ever."""
+def bound(transport: asyncio.Transport) -> None:
+    """Have the kernel keep little for a client, and cut it off when it takes nothing, or has gone without a word.
 
-    config: Config
-    loop: asyncio.AbstractEventLoop
-    transport: asyncio.Transport
-    _stalled: asyncio.TimerHandle | None = None
+    It would keep megabytes, for a quarter of an hour if nobody answers, and for ever if the client does not read.
+    """
+    connection = transport.get_extra_info("socket")
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(STALL_SECONDS * 1000))
 
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self._watch()
 
-    def resume_writing(self) -> None:
-        self._flowing()
-        super().resume_writing()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._flowing()
-        super().connection_lost(exc)
-
-    def _end_in_time(self) -> None:
-        # uvicorn cancels what runs by then, but waits for what is still to be sent.
-        if seconds := self.config.timeout_graceful_shutdown:
-            self.loop.call_later(seconds, self.transport.abort)
-
-    def _watch(self) -> None:
-        waiting = self.transport.get_write_buffer_size()
-        self._stalled = self.loop.call_later(STALL_SECONDS, self._look, waiting)
-
-    def _look(self, before: int) -> None:
-        # Writing is paused until nearly all is gone, which on a slow line takes longer for a large answer.
-        if self.transport.get_write_buffer_size() < before:
-            self._watch()
-        else:
-            self.transport.abort()
-
-    def _flowing(self) -> None:
-        if self._stalled:
-            self._stalled.cancel()
-            self._stalled = None
+def end_in_time(transport: asyncio.Transport, config: Config, loop: asyncio.AbstractEventLoop) -> None:
+    """Break off when the time for a shutdown is over; uvicorn then cancels what runs, but waits for what is unsent."""
+    if seconds := config.timeout_graceful_shutdown:
+        loop.call_later(seconds, transport.abort)
 
 
 class Joined:
