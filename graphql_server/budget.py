@@ -1,6 +1,8 @@
 """What there is only so much of, for tasks that each need a part."""
 
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 
 
 class Budget:
@@ -22,3 +24,38 @@ class Budget:
     def give(self, pixels: int) -> None:
         self._left += pixels
         self._given.set()
+
+
+class Places:
+    """Room for so many, in the order in which they came; who takes long to settle gives the place away."""
+
+    def __init__(self, number: int, patience: float) -> None:
+        self._free = asyncio.Semaphore(number)
+        self._patience = patience
+
+    @asynccontextmanager
+    async def place(self) -> AsyncGenerator["Place"]:
+        """Wait for a place, and have it until the block ends, if `settle` is called in time."""
+        await self._free.acquire()
+        place = Place(self._free, self._patience)
+        try:
+            yield place
+        finally:
+            place.leave()
+
+
+class Place:
+    """A place that somebody has, or has had."""
+
+    def __init__(self, free: asyncio.Semaphore, patience: float) -> None:
+        self._free: asyncio.Semaphore | None = free
+        self._late = asyncio.get_running_loop().call_later(patience, self.leave)
+
+    def settle(self) -> None:
+        self._late.cancel()
+
+    def leave(self) -> None:
+        self._late.cancel()
+        if self._free:
+            self._free.release()
+            self._free = None

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import resource
 import signal
 import socket
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable, Generator
 from pathlib import Path
 
+import httpx
 import orjson
 import pytest
 from starlette.applications import Starlette
@@ -19,8 +21,11 @@ from starlette.routing import Route
 
 from graphql_server import migrations
 from graphql_server.app import media_app
-from graphql_server.http import bodies, transports
+from graphql_server.http import bodies, protocol, requests, transports
+from graphql_server.settings import Settings
+from tests import together
 from tests.nginx import fronting
+from tests.photos import photo
 from tests.processes import Process, server_of, settings_of, started, users_listening
 from tests.servers import KEY, TOKEN, Server, listening, running, settings_for
 
@@ -29,6 +34,7 @@ SLOW = 25  # seconds: more than nginx and the server wait for headers (10) and t
 ANSWER = b'{"data":{"untrained":{"title":"untrained"}}'
 PICTURE = "1/00000000-0000-4000-8000-000000000000.jpg"
 DEAF = 60
+WAITING = 10
 MEGABYTE = 1024 * 1024
 HEAD = b"POST /graphql HTTP/1.1\r\nhost: here\r\ncontent-type: application/json\r\n"
 
@@ -354,3 +360,59 @@ def test_who_reads_nothing_of_what_is_nearly_sent_is_cut_off_too(monkeypatch: py
             connection = stack.enter_context(asking(int(url.rpartition(":")[2]), path=str(size)))
             assert connection.recv(16, socket.MSG_PEEK)
         wait_until(lambda: len(list(Path("/proc/self/fd").iterdir())) <= before + 15)
+
+
+def saving(content: bytes) -> tuple[bytes, bytes]:
+    """A whole request that saves a photo, in two halves; the first has the head."""
+    asked = httpx.Request("POST", "http://here/graphql", **together.saving(content))
+    body = asked.read()
+    asked.headers["authorization"] = f"Bearer {TOKEN}"
+    head = b"".join(b"%b: %b\r\n" % field for field in asked.headers.raw)
+    return b"POST /graphql HTTP/1.1\r\n" + head + b"\r\n" + body[: len(body) // 2], body[len(body) // 2 :]
+
+
+def in_memory() -> list[int]:
+    """The bytes of bodies that have come to each connection and that nobody has asked for."""
+    cycles = [each.cycle for each in gc.get_objects() if type(each) is protocol.Protocol]
+    return [len(cycle.body) for cycle in cycles if cycle and not cycle.response_complete]
+
+
+@contextlib.contextmanager
+def reading_one_form(settings: Settings, seconds: float) -> Generator[tuple[Server, int]]:
+    """A server that reads one form at a time, and waits so long for it; its port."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(requests, "FORMS", 1)
+        patch.setattr(requests, "FORM_SECONDS", seconds)
+        with running(settings) as server:
+            yield server, int(server.url.rpartition(":")[2])
+
+
+def test_photos_that_cannot_be_saved_yet_are_left_to_the_kernel(database_url: str, media_root: Path) -> None:
+    with (
+        reading_one_form(settings_for(database_url, media_root), 60) as (server, port),
+        contextlib.ExitStack() as stack,
+    ):
+        senders = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 10)) for _ in range(WAITING + 1)]
+        photos = [saving(photo().ljust(60_000)) for _ in senders]
+        senders[0].sendall(photos[0][0])
+        wait_until(lambda: in_memory() == [0])  # it has been read so far
+        for sender, halves in zip(senders[1:], photos[1:], strict=True):
+            sender.sendall(b"".join(halves))
+        wait_until(lambda: len(in_memory()) == WAITING + 1 and in_memory().count(0) == 1)
+        assert max(in_memory()) <= protocol.HEAD_PIECE
+        senders[0].sendall(photos[0][1])
+        assert all(sender.recv(65536).startswith(b"HTTP/1.1 200 ") for sender in senders)
+        assert server.data("{ images { totalCount } }") == {"images": {"totalCount": WAITING + 1}}
+
+
+def test_nobody_waits_for_who_sends_a_photo_slowly(database_url: str, media_root: Path) -> None:
+    with (
+        reading_one_form(settings_for(database_url, media_root), 0.2) as (server, port),
+        socket.create_connection(("127.0.0.1", port), 10) as slow,
+    ):
+        first, second = saving(photo())
+        slow.sendall(first)
+        wait_until(lambda: in_memory() == [0])
+        server.save(photo())
+        slow.sendall(second)
+        assert slow.recv(65536).startswith(b"HTTP/1.1 200 ")

@@ -57,9 +57,9 @@ class GraphQL:
 
     def __init__(self, live: Live, max_bytes: int, page: Page | None) -> None:
         self._live = live
-        self._max_bytes = max_bytes
         self._page = page
         self._deadlines = Deadlines()
+        self._forms = requests.Forms(max_bytes, self._deadlines)
         self._operations = live.operations
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -136,12 +136,10 @@ class GraphQL:
         self, request: Request, headers: Headers, context: Context
     ) -> Answer | Parts | AsyncGenerator[Answer]:
         try:
-            operation = await requests.from_form(request, self._max_bytes, context.user, self._deadlines)
-            return await self._live.answer(operation, context, headers, subscriptions=False)
+            async with self._forms.operation(request, context.user) as operation:
+                return await self._live.answer(operation, context, headers, subscriptions=False)
         except (Unauthenticated, UserServerUnavailable) as error:
             return refused(error)
-        finally:
-            await request.close()
 
 
 @lru_cache(100)

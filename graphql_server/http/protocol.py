@@ -12,6 +12,8 @@ from graphql_server.http.handshakes import WebSocket
 from graphql_server.http.transports import Joined, bound, end_in_time
 
 HEAD_BYTES = 32 * 1024
+# What is read at once. Most requests fit into the first; a head must not be larger than the second.
+HEAD_PIECE, BODY_PIECE = 8 * 1024, HEAD_BYTES
 HEADERS = 100
 HEAD_SECONDS = 10.0
 MESSAGE_BYTES = 1024 * 1024
@@ -50,22 +52,18 @@ class Protocol(HttpToolsProtocol):
         self._stop_waiting()
         super().connection_lost(exc)
 
-    def data_received(self, data: bytes) -> None:
+    def data_received(self, data: bytes | memoryview) -> None:
         if self._left is not None:
             self._left -= len(data)
             if self._left < 0:
                 self.transport.close()
             return
-        # A busy server is given much at once; of what a head begins in is not counted, no more is to be left out.
-        for at in range(0, len(data), HEAD_BYTES):
-            if self._left is None:
-                self._take(data[at : at + HEAD_BYTES])
-
-    def _take(self, data: bytes) -> None:
         self._began_now = False
-        super().data_received(data)
+        super().data_received(data)  # pyright: ignore[reportArgumentType] - the parser takes either
         if self._left is not None:
             return
+        if self.cycle and self.cycle.more_body and self.cycle.body:
+            self.flow.pause_reading()  # until somebody asks for it; the kernel keeps what comes
         # uvicorn has stopped its own clock at these data, although they may be no request, or a part of its head.
         if not self._deadline and (self._in_head or not self._answering):
             self._await_head()
@@ -175,9 +173,34 @@ class Protocol(HttpToolsProtocol):
         self._end()
 
 
+class Inlet(asyncio.BufferedProtocol):
+    """What a connection's bytes come through: no more than is wanted, and the kernel keeps the rest.
+
+    The event loop itself takes 256 KB at once, and with a request's head its photo, before that can be bidden to wait.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self._protocol = protocol = Protocol(**options)
+        self.connection_lost = protocol.connection_lost
+        self.pause_writing, self.resume_writing = protocol.pause_writing, protocol.resume_writing
+        # All connections of a server have one buffer, since nothing comes between its filling and its reading.
+        self._buffer = memoryview(protocol.app_state.setdefault("inlet", bytearray(BODY_PIECE)))
+        self._short = self._buffer[:HEAD_PIECE]
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - as uvicorn has it
+        self._protocol.connection_made(transport)
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the event loop's name for it
+        cycle = self._protocol.cycle
+        return self._buffer if cycle and cycle.more_body else self._short
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._protocol.data_received(self._buffer[:nbytes])
+
+
 # What uvicorn.Config is told, wherever this is served.
 OPTIONS: dict[str, Any] = {
-    "http": Protocol,
+    "http": Inlet,
     "ws": WebSocket,
     "ws_max_size": MESSAGE_BYTES,
     "ws_ping_interval": PING_SECONDS,

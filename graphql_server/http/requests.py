@@ -3,13 +3,15 @@
 GraphQL over HTTP: https://graphql.github.io/graphql-over-http/draft/
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.types import Receive, Scope
 
+from graphql_server.budget import Places
 from graphql_server.deadlines import Deadlines
 from graphql_server.errors import BadRequest
 from graphql_server.http import bodies, forms, persisted
@@ -21,6 +23,8 @@ JSON_BYTES = 1024 * 1024
 # So much is read and prepared for somebody whom the user server has not been asked about yet: a document of 4 kB may
 # take 20 milliseconds, and introspection has 2 kB.
 SHORT_BYTES = 4 * 1024
+# So many forms are read or being answered; one that takes longer to come than these seconds is no longer counted.
+FORMS, FORM_SECONDS = 64, 1.0
 STRANGER_BYTES = 16 * 1024  # of a message on a WebSocket, which brings the token
 
 
@@ -74,15 +78,33 @@ async def from_json(headers: Headers, receive: Receive, admit: Admit, deadlines:
         text += await body.piece()
 
 
-async def from_form(request: Request, max_bytes: int, admit: Admit, deadlines: Deadlines) -> Operation:
-    """The operation of a multipart form; BadRequest says what is wrong with it.
+class Forms:
+    """Reads multipart forms of `max_bytes` at most, a few at a time.
 
-    Files are written to disk as they come, so `admit` is asked before, and raises for strangers. They are closed with
-    the request: `await request.close()`.
+    A thousand photos that came together would all lie in memory, while some are saved. But who sends one slowly is
+    no longer counted after a while, so that nobody waits for him.
     """
-    forms.check_preflight(request)
-    await admit()
-    return operation_of(await forms.fields_of(request, max_bytes, deadlines))
+
+    def __init__(self, max_bytes: int, deadlines: Deadlines) -> None:
+        self._max_bytes = max_bytes
+        self._deadlines = deadlines
+        self._places = Places(FORMS, FORM_SECONDS)
+
+    @asynccontextmanager
+    async def operation(self, request: Request, admit: Admit) -> AsyncGenerator[Operation]:
+        """The operation of a form, whose files are closed at the end; BadRequest says what is wrong with it.
+
+        Files are written to disk as they come, so `admit` is asked before, and raises for strangers.
+        """
+        forms.check_preflight(request)
+        await admit()
+        async with self._places.place() as place:
+            try:
+                operation = operation_of(await forms.fields_of(request, self._max_bytes, self._deadlines))
+                place.settle()
+                yield operation
+            finally:
+                await request.close()
 
 
 def operation_of(body: object) -> Operation:
