@@ -57,13 +57,14 @@ class Maker:
     _names: int = 0
     _stream: str = ""
 
-    def operation(self) -> Made:
-        assert self.schema.query_type
+    def operation(self, kind: str = "query") -> Made:
+        """A query or a mutation."""
+        root = self.schema.query_type if kind == "query" else self.schema.mutation_type
         # Two lists of one response key must be streamed alike.
         self._stream = f" @stream(initialCount: {self.random.randint(0, 3)})" if self._chance(0.3) else ""
-        selections = self._selections(self.schema.query_type, 1)
+        selections = self._selections(root, 1)
         definitions = f"({', '.join(self._definitions)})" if self._definitions else ""
-        return Made(f"query Made{definitions} {selections} {' '.join(self._fragments)}", self.variables)
+        return Made(f"{kind} Made{definitions} {selections} {' '.join(self._fragments)}", self.variables)
 
     def _chance(self, probability: float) -> bool:
         return self.random.random() < probability
@@ -152,7 +153,9 @@ class Maker:
         return callable(self.known.get(argument[0]))
 
     def _given(self, value: Any, type_: Any) -> str:
-        if self._chance(0.4):
+        # A file comes by a variable, and so does all that may hold one.
+        whole = _is(_named(type_), GraphQLInputObjectType) and _named(type_).name in self.known
+        if self._chance(0.4) or whole:
             return self._variable(str(type_), value)
         return written(value, type_)
 
@@ -165,7 +168,7 @@ class Maker:
     def _present(self, name: str, type_: Any) -> Any:
         if _is(type_, GraphQLList):
             return [self._present(name, _named(type_)) for _ in range(self.random.randint(0, 4))]
-        if _is(type_, GraphQLInputObjectType):
+        if _is(type_, GraphQLInputObjectType) and type_.name not in self.known:
             names = [key for key in type_.fields if self._chance(0.35)]
             return {key: self._value(key, type_.fields[key].type) for key in names}
         if name in self.known:

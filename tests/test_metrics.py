@@ -62,6 +62,7 @@ def test_operations_are_counted_by_type_outcome_and_code(watched: Server, place:
     for _ in range(3):
         watched.data(QUERY)
     watched.codes("{ nothing }")
+    watched.data('mutation { createDataset(input: {title: "Lunch"}) { dataset { title } } }')
     watched.codes("mutation { removeImage(input: {pk: 0}) { image { pk } } }")
     watched.codes("{ images(first: 5000) { totalCount } untrained { title } }")
     send(watched, content=b"no JSON", headers={"content-type": "application/json"})
@@ -69,18 +70,19 @@ def test_operations_are_counted_by_type_outcome_and_code(watched: Server, place:
     count = "operation_duration_seconds_count"
     assert value(now, count, operation="query", outcome="ok") == 3
     assert value(now, count, operation="mutation", outcome="errors") == 1
+    assert value(now, count, operation="mutation", outcome="ok") == 1
     assert value(now, count, operation="unknown", outcome="refused") == 2
     assert value(now, "operation_duration_seconds_sum", operation="query", outcome="ok") > 0
     assert value(now, "errors_total", code="GRAPHQL_VALIDATION_FAILED") == 1
     assert value(now, "errors_total", code="NOT_FOUND") == 1
     assert value(now, "errors_total", code="BAD_REQUEST") == 1
-    assert value(now, "http_requests_total", route="graphql", status="200") == 6
+    assert value(now, "http_requests_total", route="graphql", status="200") == 7
     assert value(now, "http_requests_total", route="graphql", status="400") == 1
-    assert value(now, "executions_total", executor="planner") == 3
+    assert value(now, "executions_total", executor="planner") == 4
     assert value(now, "executions_total", executor="graphql-core") == 2
     assert value(now, "documents_total", source="remembered") == 2
-    assert value(now, "documents_total", source="prepared") == 4
-    assert value(now, "executions_total", executor="planner") == 3
+    assert value(now, "documents_total", source="prepared") == 5
+    assert value(now, "executions_total", executor="planner") == 4
     assert value(now, "executions_total", executor="graphql-core") == 2
     assert value(now, "tokens_total", source="user_server") == 1
     assert value(now, "user_server_duration_seconds_count", answer="accepted") == 1

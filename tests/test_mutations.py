@@ -294,6 +294,16 @@ def test_the_mutations_of_one_request_run_in_order_and_each_sees_the_one_before(
     assert_whole(server.settings)
 
 
+def test_a_change_is_made_once_where_what_it_gives_cannot_be_told(server: Server) -> None:
+    kept = server.save(photo())["dataset"]["pk"]
+    pk, *_ = put_images(server, kept, [{"byte_size": 2**40}] * 3)
+    query = "mutation($pk: Int!) { removeImage(input: {pk: $pk}) { image { pk byteSize } dataset { pk } } }"
+    told = server.result(query, {"pk": pk})
+    assert told["data"] == {"removeImage": {"image": {"pk": pk, "byteSize": None}, "dataset": {"pk": kept}}}
+    assert [error["path"] for error in told["errors"]] == [["removeImage", "image", "byteSize"]]
+    assert server.data("{ images { totalCount } }")["images"]["totalCount"] == 3
+
+
 def test_a_mutation_that_is_not_valid_keeps_the_whole_request_from_running(server: Server) -> None:
     before = holdings(server.settings)
     assert server.codes(

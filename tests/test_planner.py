@@ -1,6 +1,7 @@
 """What the planner answers is what graphql-core answers, data and errors, byte for byte; and so are parts together."""
 
 import asyncio
+import io
 import os
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
@@ -10,10 +11,12 @@ from typing import Any
 import httpx
 import orjson
 import pytest
+from graphql import DocumentNode, ExecutionResult
+from starlette.datastructures import UploadFile
 
 from graphql_server.app import Parts, opened
 from graphql_server.feed import Feed
-from graphql_server.planner import Plan
+from graphql_server.planner import Payloads, Plan
 from graphql_server.schema import answers
 from graphql_server.schema.answers import Answer
 from graphql_server.schema.context import Context
@@ -21,6 +24,7 @@ from graphql_server.schema.execution import Executor, Operation, build_schema
 from graphql_server.schema.limits import Limits
 from tests.operations import Made, Maker
 from tests.parts import Merged, merged
+from tests.photos import photo
 from tests.rows import Reader, put, put_datasets, serving, untrained_pk
 from tests.servers import TOKEN, UserServer
 
@@ -42,6 +46,11 @@ ODD: list[dict[str, Any]] = [
 
 class Plain(Executor):
     """The executor without the planner."""
+
+    async def _with_payloads(
+        self, plan: Payloads, document: DocumentNode, operation: Operation, context: Context
+    ) -> ExecutionResult:
+        return await self._by_core(document, operation, context)
 
     async def _as_planned(self, plan: Plan, operation: Operation, context: Context) -> None:
         return None
@@ -144,3 +153,43 @@ async def compare(server: Reader) -> None:
     assert good - fast.planned <= COUNT / 500
     assert parted > COUNT / 20
     assert plain.planned == 0
+
+
+def test_made_up_mutations_have_the_same_payloads_planned_and_plain(
+    library: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers.secrets, "token_hex", str)
+    asyncio.run(compare_payloads(library))
+
+
+async def compare_payloads(server: Reader) -> None:
+    """All are sent a second time, when they have their effect no more."""
+    limits = Limits(cost=1_000_000)
+    fast, plain = Executor(limits, 20, introspection=True), Plain(limits, 20, introspection=True)
+    async with parts_of(server) as parts:
+        known: dict[str, Any] = {**await known_of(plain, parts), **inputs()}
+        for field in ("createDataset", "saveFix"):
+            (name, (first, *_)) = next(each for each in inputs().items() if each[0].lower() == f"{field}input".lower())
+            document = f"mutation($input: {name}!) {{ {field}(input: $input) {{ __typename }} }}"
+            assert "errors" not in (await answered(plain, parts, Made(document, {"input": first}))).body
+        good = 0
+        for number in range(COUNT):
+            made = Maker(SCHEMA, known, Random(f"{SEED} {number}"), without=("removeImage",)).operation("mutation")
+            ours, theirs = [await answered(each, parts, made) for each in (fast, plain)]
+            assert orjson.dumps(ours.body) == orjson.dumps(theirs.body), (number, made)
+            good += "errors" not in ours.body
+    assert good > COUNT / 3
+    # Some ask for nothing but the name of the type.
+    assert good - fast.planned <= COUNT / 10
+
+
+def inputs() -> dict[str, list[Any]]:
+    """Inputs of mutations by their types, the first of which is good."""
+    file = UploadFile(io.BytesIO(photo(seed=1)), filename="x.jpg")
+    fix = {"file": file, "modelDegree": 90, "confidence": 0.5, "userFixDegree": 0}
+    broken = {**fix, "file": UploadFile(io.BytesIO(b"no photo"), filename="x.jpg")}
+    return {
+        "CreateDatasetInput": [{"title": "Supper", "idempotencyKey": "a"}] * 14
+        + [{"title": " ", "idempotencyKey": "a"}],
+        "SaveFixInput": [fix] * 28 + [{**fix, "confidence": 2}, broken],
+    }

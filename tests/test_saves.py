@@ -267,9 +267,19 @@ async def test_one_who_goes_away_does_not_take_others_along(
 
 
 @pytest.mark.parametrize("engine", ["mysql"])
-async def test_the_time_that_is_waited_for_others_counts(database_url: str, media_root: Path) -> None:
+async def test_the_time_that_is_waited_for_others_counts(
+    database_url: str, media_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = settings_for(database_url, media_root, database_seconds=1.0)
+    ready = asyncio.Barrier(3)
     async with opened(settings) as parts:
+        add = parts.album.groups.add
+
+        async def at_once(*args: Any) -> Any:
+            await ready.wait()
+            return await add(*args)
+
+        monkeypatch.setattr(parts.album.groups, "add", at_once)
         with statements_sent() as sent:
             async with held(parts.album):
                 tasks = [parts.album.save_fix(Upload(photo(seed=seed)), fix()) for seed in range(3)]

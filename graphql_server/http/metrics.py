@@ -64,7 +64,12 @@ class Figures(Collector):
         yield _counter("documents", "GraphQL documents, remembered or parsed and validated.", sources, "source")
         yield _counter("documents_named", "GraphQL documents that were named and found, not sent.", self.live.named)
         runs = {"planner": executor.planned, "graphql-core": executor.handed_over}
-        yield _counter("executions", "GraphQL operations that were run, by what answered them.", runs, "executor")
+        yield _counter(
+            "executions",
+            "GraphQL operations that were run, by what made their answer; errors are graphql-core's.",
+            runs,
+            "executor",
+        )
         yield _gauge("documents_remembered", "GraphQL documents that are remembered.", len(documents))
 
     def _subscriptions(self) -> Iterable[Metric]:

@@ -2,6 +2,6 @@
 
 from graphql_server.planner.compiler import Planner
 from graphql_server.planner.links import Joint, Leaf, Link, Links, Part, Root, Unplanned
-from graphql_server.planner.plans import Plan
+from graphql_server.planner.plans import Payloads, Plan
 
-__all__ = ["Joint", "Leaf", "Link", "Links", "Part", "Plan", "Planner", "Root", "Unplanned"]
+__all__ = ["Joint", "Leaf", "Link", "Links", "Part", "Payloads", "Plan", "Planner", "Root", "Unplanned"]

@@ -1,7 +1,7 @@
 """Makes plans: the fields that an operation selects are collected, and each is given what its link says."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from graphql import (
     DocumentNode,
@@ -10,6 +10,7 @@ from graphql import (
     GraphQLObjectType,
     GraphQLSchema,
     OperationDefinitionNode,
+    OperationType,
     get_named_type,
     is_abstract_type,
     is_leaf_type,
@@ -19,8 +20,18 @@ from graphql.execution.values import VariableValues
 
 from graphql_server.planner.code import Constant, Scalar
 from graphql_server.planner.links import Leaf, Links, Part, Root, Unplanned, columns_of
-from graphql_server.planner.plans import Child, Kinds, Objects, Plan, Scalars, Step
+from graphql_server.planner.plans import Child, Kinds, Objects, Payloads, Plan, Scalars, Step
 from graphql_server.planner.values import Arguments, Variables
+
+
+def _without_errors(result: object) -> object:
+    """What a field has given; errors among the items of a list are graphql-core's to tell."""
+    if isinstance(result, list) and any(isinstance(item, Exception) for item in cast("list[Any]", result)):
+        raise Unplanned
+    return result
+
+
+RESULT = Part(_without_errors)
 
 
 class Planner:
@@ -32,10 +43,14 @@ class Planner:
 
     def plan(
         self, document: DocumentNode, operation: OperationDefinitionNode, conditions: Mapping[str, bool]
-    ) -> Plan | None:
-        """A plan for a query whose variables in @include and @skip have these values; None where there is none."""
+    ) -> Plan | Payloads | None:
+        """A plan for a query or for a mutation's payloads, where the variables in @include and @skip have these values.
+
+        None where there is none.
+        """
+        compiler = _Compiler(self._schema, self._links, document, operation, conditions)
         try:
-            return _Compiler(self._schema, self._links, document, operation, conditions).plan()
+            return compiler.payloads() if operation.operation is OperationType.MUTATION else compiler.plan()
         except Unplanned:
             return None
 
@@ -67,17 +82,34 @@ class _Compiler:
 
     def plan(self) -> Plan:
         query = self._schema.query_type
-        if query is None or self._operation.operation.value != "query":
+        if query is None or self._operation.operation is not OperationType.QUERY:
             raise Unplanned
-        collected = collect_fields(self._schema, self._fragments, self._conditions, query, self._operation)
-        root = self._selection(query, collected.grouped_field_set, rows=True)
+        root = self._selection(query, self._fields(query), rows=True)
         columns = {
             name: tuple(column for column in every if column == every[0] or column in self._wanted.get(name, ()))
             for name, every in self._links.columns.items()
         }
+        self._write(columns)
+        return Plan(columns, self._variables, tuple(self._permissions), root)
+
+    def payloads(self) -> Payloads:
+        mutation = self._schema.mutation_type
+        assert mutation
+        steps: dict[str, Step] = {}
+        for key, details in self._fields(mutation).items():
+            if field := mutation.fields.get(details[0].node.name.value):
+                child = self._child(get_named_type(field.type), details, rows=False)
+                steps[key] = Step(RESULT, None, field.type, child)
+        self._write(self._links.columns)  # of what it has changed, a mutation has whole rows
+        return Payloads(steps)
+
+    def _fields(self, root: GraphQLObjectType) -> Mapping[str, Any]:
+        found = collect_fields(self._schema, self._fragments, self._conditions, root, self._operation)
+        return found.grouped_field_set
+
+    def _write(self, columns: Mapping[str, Sequence[str]]) -> None:
         for name, objects in self._objects:
             objects.write(columns.get(name, ()))
-        return Plan(columns, self._variables, tuple(self._permissions), root)
 
     def _selection(self, type_: GraphQLObjectType, grouped: Mapping[str, Any], *, rows: bool) -> Objects:
         fields = [(key, self._field(type_, details)) for key, details in grouped.items()]

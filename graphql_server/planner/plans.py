@@ -192,3 +192,14 @@ class Plan:
             if await permission(None, info) is not True:
                 raise Unplanned
         return (await self.root.build(run, [None]))[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Payloads:
+    """What a mutation selects of its fields' results, by response key; the fields themselves graphql-core runs."""
+
+    steps: Mapping[str, Step]
+
+    async def completed(self, key: str, result: Any, info: Any, variables: VariableValues, host: Host) -> Any:
+        """A field's result as the response has it; after anything that goes wrong, it is graphql-core's to complete."""
+        return (await self.steps[key].values(Run(info, variables, host), [result]))[0]

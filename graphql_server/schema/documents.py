@@ -17,7 +17,7 @@ from graphql import (
 )
 
 from graphql_server.errors import QueryTooComplex
-from graphql_server.planner import Plan, Planner
+from graphql_server.planner import Payloads, Plan, Planner
 from graphql_server.schema.cost import Cost
 from graphql_server.schema.limits import LONGEST_DOCUMENT, Limits, hold
 from graphql_server.schema.operations import Document, Ready
@@ -74,7 +74,7 @@ class Documents:
             return str(error)
         return ""
 
-    async def plan(self, operation: Ready, variables: Mapping[str, Any]) -> Plan | None:
+    async def plan(self, operation: Ready, variables: Mapping[str, Any]) -> Plan | Payloads | None:
         """The plan for an operation with these variables; None where graphql-core must run it."""
         conditions = operation.conditions(variables)
         if conditions is None:

@@ -17,9 +17,9 @@ from strawberry.schema.config import StrawberryConfig
 
 from graphql_server.deadlines import Deadline, Deadlines
 from graphql_server.errors import BadRequest, QueryTooComplex, Unavailable
-from graphql_server.planner import Plan, Planner
+from graphql_server.planner import Payloads, Plan, Planner
 from graphql_server.schema.answers import Answer, answer_of, formatted, refused, timed_out, told
-from graphql_server.schema.context import Context
+from graphql_server.schema.context import Context, Planned
 from graphql_server.schema.documents import MOST_ERRORS, Documents
 from graphql_server.schema.fields import links_of
 from graphql_server.schema.limits import Limits
@@ -27,6 +27,7 @@ from graphql_server.schema.mutation import Mutation
 from graphql_server.schema.operations import Document, Ready
 from graphql_server.schema.pacing import Host, PacedExecutor, Rounds
 from graphql_server.schema.parts import MOST_PUT_OFF, PartingExecutor, Parts
+from graphql_server.schema.payloads import Completion, PayloadExecutor
 from graphql_server.schema.permissions import GuardedSchema
 from graphql_server.schema.query import Query
 from graphql_server.schema.scalars import SCALARS
@@ -117,12 +118,13 @@ class Executor:
             deadline.lift()
             context.hurry(deadline.end, self._seconds)
         plan = await self.documents.plan(ready, operation.variables)
-        data = await self._as_planned(plan, operation, context) if plan else None
-        if data is None:
-            self.handed_over += 1
-            return answer_of(await self._by_core(document.node, operation, context), kind.value)
-        self.planned += 1
-        return Answer({"data": data}, operation="query")
+        if isinstance(plan, Plan) and (data := await self._as_planned(plan, operation, context)) is not None:
+            self.planned += 1
+            return Answer({"data": data}, operation="query")
+        if isinstance(plan, Payloads):
+            return answer_of(await self._with_payloads(plan, document.node, operation, context), kind.value)
+        self.handed_over += 1
+        return answer_of(await self._by_core(document.node, operation, context), kind.value)
 
     async def _as_put_off(self, document: Document, operation: Operation, context: Context) -> Answer | Parts:
         self.handed_over += 1
@@ -178,16 +180,27 @@ class Executor:
             await asyncio.sleep(0)
         return None
 
+    async def _with_payloads(
+        self, plan: Payloads, document: DocumentNode, operation: Operation, context: Context
+    ) -> ExecutionResult:
+        completion = Completion(plan, context, self._rounds)
+        result = await self._by_core(document, operation, context, PayloadExecutor, completion=completion)
+        planned = completion.planned > 0 == completion.handed_over
+        self.planned += planned
+        self.handed_over += not planned
+        return result
+
     async def _by_core(
         self,
         document: DocumentNode,
         operation: Operation,
         context: Context,
         executor: type[PacedExecutor] = PacedExecutor,
+        **more: Any,
     ) -> Any:
         # Its `execute` refuses a schema that has @defer.
         begun = experimental_execute_incrementally(
-            self._schema, document, **self._options(operation, context, executor)
+            self._schema, document, **self._options(operation, context, executor), **more
         )
         return await begun if isawaitable(begun) else begun
 
@@ -205,12 +218,6 @@ class Executor:
             "rounds": self._rounds,
             "pace": context.pace,
         }
-
-
-class Planned(NamedTuple):
-    """What resolvers have for `info` when they are run as planned; one that wants more is run by graphql-core."""
-
-    context: Context
 
 
 def _puts_off(document: Document, ready: Ready, variables: Mapping[str, Any]) -> bool:

@@ -170,10 +170,9 @@ class Loaders:
         """Whether all datasets are there that were presumed to be."""
         return not self._presumed or None not in await self.datasets.load_many(self._presumed)
 
-    def forget(self, until: float | None = None) -> None:
-        """Forget what was loaded: it has changed. Nothing is read after `until` of time.monotonic()."""
-        if until is not None:
-            self.source = self.source._replace(until=until)
+    def forget(self, until: float | None = None, failure: Unavailable | None = None) -> None:
+        """Forget what was loaded: it has changed, or is to be read again, but neither after `until` nor a `failure`."""
+        self.source = self.source._replace(until=self.source.until if until is None else until, failure=failure)
         for loader in ("slices", "counts", "datasets", "images"):
             self.__dict__.pop(loader, None)
 

@@ -17,7 +17,7 @@ from graphql import (
     visit,
 )
 
-from graphql_server.planner import Plan, Planner
+from graphql_server.planner import Payloads, Plan, Planner
 from graphql_server.schema.cost import PUT_OFF, Cost
 
 CONDITIONS = (GraphQLIncludeDirective.name, GraphQLSkipDirective.name)
@@ -61,7 +61,7 @@ class Ready:
     def __init__(self, document: DocumentNode, node: OperationDefinitionNode, names: list[str], cost: Cost) -> None:
         self.node = node
         self.cost = cost
-        self.plans: dict[tuple[bool, ...], Plan | None] = {}
+        self.plans: dict[tuple[bool, ...], Plan | Payloads | None] = {}
         self._document = document
         self._names = names
         self._defaults = {
@@ -77,7 +77,7 @@ class Ready:
         values = [variables.get(name, self._defaults.get(name)) for name in self._names]
         return tuple(values) if all(isinstance(value, bool) for value in values) else None
 
-    def planned(self, planner: Planner, conditions: tuple[bool, ...]) -> Plan | None:
+    def planned(self, planner: Planner, conditions: tuple[bool, ...]) -> Plan | Payloads | None:
         return planner.plan(self._document, self.node, dict(zip(self._names, conditions, strict=True)))
 
 
