@@ -24,11 +24,11 @@ from graphql_server.planner.plans import Child, Kinds, Objects, Payloads, Plan, 
 from graphql_server.planner.values import Arguments, Variables
 
 
-def _without_errors(result: object) -> object:
+def _without_errors(result: Any) -> Any:
     """What a field has given; errors among the items of a list are graphql-core's to tell."""
     if isinstance(result, list) and any(isinstance(item, Exception) for item in cast("list[Any]", result)):
         raise Unplanned
-    return result
+    return cast("Any", result)
 
 
 RESULT = Part(_without_errors)
