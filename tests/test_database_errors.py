@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,8 +13,10 @@ from tests.chaos.service import codes
 from tests.holdings import ask, assert_whole
 from tests.photos import photo
 from tests.servers import Server, running, settings_for
+from tests.together import asking, at_once
 
 INTERNAL, UNAVAILABLE, TIMED_OUT = "INTERNAL_SERVER_ERROR", "DATABASE_UNAVAILABLE", "OPERATION_TIMED_OUT"
+RUNNING = "SELECT COUNT(*) FROM information_schema.processlist"
 LIST = "{ images { nodes { pk } } }"
 # By its number in MySQL: what the client is told, and what the log begins and ends with.
 TOLD = {
@@ -101,8 +104,8 @@ def test_a_query_that_the_database_itself_ends_for_its_length_is_told_so_and_kee
     server: Server,
 ) -> None:
     url, media_root = server.settings.database_url, server.settings.media_root
-    with running(settings_for(url, media_root, database_seconds=1.0, database_pool=1)) as impatient:
-        connection = "SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE()"
+    with running(settings_for(url, media_root, database_seconds=2.0, database_pool=1)) as impatient:
+        connection = f"{RUNNING} WHERE db = DATABASE()"
         assert codes(impatient.result(LIST)) == []
         before = ask(url, connection)
         with stranger(url) as other:
@@ -111,6 +114,24 @@ def test_a_query_that_the_database_itself_ends_for_its_length_is_told_so_and_kee
             other.run("UNLOCK TABLES")
         assert codes(impatient.result(LIST)) == []
         assert ask(url, connection) == before
+
+
+@pytest.mark.parametrize("engine", ["mysql"])
+def test_queries_that_nobody_waits_for_any_more_are_ended_and_do_not_pile_up(server: Server) -> None:
+    url, media_root = server.settings.database_url, server.settings.media_root
+    running_ones = f"{RUNNING} WHERE db = DATABASE() AND info LIKE '%FROM image_info%' AND info NOT LIKE '%{RUNNING}%'"
+    with running(settings_for(url, media_root, operation_seconds=0.3, database_pool=2)) as impatient:
+        impatient.result(LIST)
+        with stranger(url) as other, ThreadPoolExecutor(1) as apart:
+            other.run("LOCK TABLES image_info WRITE")
+            waves = [apart.submit(at_once, impatient, [asking(LIST)] * 4) for _ in range(6)]
+            found = [0]
+            while not waves[-1].done():
+                found += ask(url, running_ones)[0]
+            other.run("UNLOCK TABLES")
+        assert [codes(answer) for wave in waves for answer in wave.result()] == [[TIMED_OUT]] * 24
+        assert 0 < max(found) <= 2
+        assert codes(impatient.result(LIST)) == []
 
 
 @pytest.mark.parametrize("engine", ["sqlite"])

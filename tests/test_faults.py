@@ -26,6 +26,7 @@ from tests.chaos.service import (
     assert_full_service,
     assert_not_ready,
     await_ready,
+    await_that,
     codes,
     every_kind,
 )
@@ -112,14 +113,6 @@ def test_a_connection_that_is_cut_at_commit_leaves_each_row_with_its_file(
     titles = ["Lunch", "untrained"] if done else ["untrained"]
     await_that(lambda: [title for _, title, _ in kept(server.settings).datasets] == titles)
     assert_full_service(server, whole=done)
-
-
-def await_that(holds: Callable[[], bool]) -> None:
-    """Wait for what a server comes to on its own account."""
-    end = time.monotonic() + 5
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def test_a_lock_that_is_held_for_a_moment_is_waited_for(relayed: tuple[Server, Relay]) -> None:

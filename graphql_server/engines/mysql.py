@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Literal, cast
 
 from asyncmy import errors
@@ -13,6 +13,7 @@ from tortoise.exceptions import DBConnectionError
 
 from graphql_server.engines import Failure, Row, cause_of
 from graphql_server.engines.codes import MEANINGS, UNKNOWN
+from graphql_server.engines.given_up import GivenUp
 from graphql_server.figures import Slots
 
 # Statements that a connection keeps prepared: MySQL need not read them again, and their rows come in binary, which
@@ -79,6 +80,7 @@ class MySQL:
         self.seconds = seconds
         self._read_timeout: float | None = client.extra.get("read_timeout")
         self._opening = asyncio.Lock()
+        self._given_up = GivenUp(self._connect, client.extra["read_timeout"])
 
     async def fetch(self, sql: str, args: Sequence[Any]) -> Sequence[Row]:
         connection: Any = await self._acquire()
@@ -86,13 +88,14 @@ class MySQL:
             # Prepared only here, for that breaks the driver's cursors of dictionaries, which Tortoise uses in
             # transactions. Whoever calls waits for this only so long; a second limit would cost as much as a read.
             connection._stmt_cache_size, connection._read_timeout = PREPARED, None  # noqa: SLF001
-            return await _execute(connection, sql, args)
+            rows = await _execute(connection, sql, args)
         except BaseException as error:
-            self._drop(connection, error)
+            self._leave(connection, error)
             raise
         finally:
             connection._stmt_cache_size, connection._read_timeout = 0, self._read_timeout  # noqa: SLF001
-            self._release(connection)
+        self._release(connection)
+        return rows
 
     @asynccontextmanager
     async def session(self) -> AsyncGenerator[MySQLSession]:
@@ -100,10 +103,9 @@ class MySQL:
         try:
             yield MySQLSession(self.client, connection, self.seconds)
         except BaseException as error:
-            self._drop(connection, error)
+            self._leave(connection, error)
             raise
-        finally:
-            self._release(connection)
+        self._release(connection)
 
     async def _acquire(self) -> Connection:
         self.slots.waiting += 1
@@ -117,10 +119,17 @@ class MySQL:
         self.slots.used += 1
         return connection
 
-    def _drop(self, connection: Connection, error: BaseException) -> None:
-        # The answer to a cancelled statement is still on the wire; nobody else may read it.
-        if not isinstance(error, Exception) or self.failure(error).kind == "away":
+    def _leave(self, connection: Connection, error: BaseException) -> None:
+        """Give a connection back after an error; where that was a cancellation, once nothing runs on it any more."""
+        cancelled = not isinstance(error, Exception)
+        if (
+            cancelled and not cast("Any", connection).connected
+        ):  # The driver hangs up on an answer that nobody waits for.
+            self._given_up.end(connection.thread_id(), partial(self._release, connection))
+            return
+        if cancelled or self.failure(error).kind == "away":
             connection.close()
+        self._release(connection)
 
     def _release(self, connection: Connection) -> None:
         self.slots.used -= 1
@@ -134,6 +143,12 @@ class MySQL:
                     await self.client.create_connection(with_db=True)
             pool = self.client._pool  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         return pool
+
+    async def _connect(self) -> Connection:
+        """A connection beside the pool's."""
+        connection = Connection(**cast("Any", self.client._pool)._conn_kwargs)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - as above
+        await connection.connect()
+        return connection
 
     @property
     def connections(self) -> int:

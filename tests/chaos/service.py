@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import httpx
@@ -57,6 +57,14 @@ def await_ready(server: Server) -> None:
     end = time.monotonic() + RETURN_SECONDS
     while server.get("/readyz").status_code != 200:
         assert time.monotonic() < end, "the server does not come back"
+        time.sleep(0.05)
+
+
+def await_that(holds: Callable[[], bool]) -> None:
+    """Wait for what a server comes to on its own account."""
+    end = time.monotonic() + RETURN_SECONDS
+    while not holds():
+        assert time.monotonic() < end
         time.sleep(0.05)
 
 

@@ -1,0 +1,50 @@
+"""Statements of MySQL that nobody waits for any more, and that go on, because MySQL does not look after its clients."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, cast
+
+from asyncmy.connection import Connection
+from asyncmy.errors import MySQLError
+
+
+class GivenUp:
+    """Ends them, by a connection of its own that is open as long as there are any.
+
+    `connect` opens it. After `seconds` no more is waited for: MySQL has ended them itself.
+    """
+
+    def __init__(self, connect: Callable[[], Awaitable[Connection]], seconds: float) -> None:
+        self._connect = connect
+        self._seconds = seconds
+        self._left: dict[int, Callable[[], None]] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def end(self, thread: int, done: Callable[[], None]) -> None:
+        """End what runs on a connection, by MySQL's number for it, and say when that is done."""
+        self._left[thread] = done
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._work())
+
+    async def _work(self) -> None:
+        try:
+            with suppress(MySQLError, OSError, RuntimeError):  # It is away, and with it what ran.
+                async with asyncio.timeout(self._seconds):
+                    await self._end_all()
+        finally:
+            self._task = None
+            left, self._left = self._left, {}
+            for done in left.values():
+                done()
+
+    async def _end_all(self) -> None:
+        connection = cast("Any", await self._connect())
+        try:
+            while self._left:
+                thread = next(iter(self._left))
+                with suppress(MySQLError):  # It has come to its end meanwhile.
+                    await connection.query(f"KILL {thread}")
+                self._left.pop(thread)()
+        finally:
+            connection.close()
