@@ -22,9 +22,13 @@ from graphql_server.media import Media
 from graphql_server.settings import Settings, setting
 from tests import mysql
 from tests.holdings import assert_whole, files_in
+from tests.live import MULTIPART, SSE, events, following, parts, streaming
+from tests.parts import merged, parting, parts_of
 from tests.photos import photo
 from tests.processes import Process, command, free_port, server_of, settings_of, started, users_listening
+from tests.rows import put_images, untrained_pk
 from tests.servers import KEY, SAVE_FIX, TOKEN, Server, settings_for
+from tests.test_parts import MUCH
 
 FIELDS = [field.name for field in dataclasses.fields(Settings)]
 NO_NUMBER = ["-1", "many", "1e9999", "²", "20MB"]  # what no setting that is a number takes
@@ -326,6 +330,38 @@ def test_after_sigterm_requests_in_flight_are_finished_and_the_status_is_0(
         assert orjson.loads(body)["data"]["saveFix"]["image"]["width"] == 640
     assert len(files_in(tmp_path / "media")) == 5
     assert_whole(settings_for(database_url, tmp_path / "media"))
+    assert process.errors.read_text() == ""
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+def test_after_sigterm_parts_are_sent_to_the_last_and_who_follows_is_told_to_come_again(
+    database_url: str, tmp_path: Path
+) -> None:
+    """One of them reads nothing, and is waited for as long as SHUTDOWN_SECONDS says."""
+    query = f"{{ images(first: 1000) {{ nodes @stream(initialCount: 50) {{ {MUCH} }} }} }}"
+    with users_listening() as users:
+        settings = settings_of(database_url, tmp_path / "media", users)
+        with started(tmp_path, "serve", SHUTDOWN_SECONDS="2", **settings) as process:
+            server = server_of(process, settings)
+            put_images(server, untrained_pk(server), [{"original_file_name": f"{at}.jpg"} for at in range(1000)])
+            with (
+                parting(server, query) as parted,
+                parting(server, query),
+                streaming(server, SSE) as stream,
+                streaming(server, MULTIPART) as multipart,
+                following(server) as client,
+            ):
+                pieces = parted.iter_bytes()
+                came = next(pieces)
+                process.popen.terminate()
+                process.await_line("Shutting down")
+                came += b"".join(pieces)
+                assert len(merged(parts_of(came)).data["images"]["nodes"]) == 1000
+                assert client.closed()[0] == 1001
+                assert list(events(stream)) == []
+                assert [part["errors"][0]["extensions"]["code"] for part in parts(multipart)] == ["SERVER_STOPPING"]
+                assert process.popen.wait(20) == 0
+            assert [line for line in process.log() if line["level"] == "error"] == []
     assert process.errors.read_text() == ""
 
 

@@ -6,9 +6,10 @@ import gc
 import resource
 import signal
 import socket
+import struct
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from pathlib import Path
 
 import httpx
@@ -16,7 +17,7 @@ import orjson
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from graphql_server import migrations
@@ -416,3 +417,23 @@ def test_nobody_waits_for_who_sends_a_photo_slowly(database_url: str, media_root
         server.save(photo())
         slow.sendall(second)
         assert slow.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+async def dripping(_request: Request) -> StreamingResponse:
+    """A piece in every round of the event loop."""
+
+    async def pieces() -> AsyncGenerator[bytes]:
+        while True:
+            yield b"x"
+            await asyncio.sleep(0)
+
+    return StreamingResponse(pieces())
+
+
+def test_who_breaks_off_in_the_middle_of_an_answer_leaves_no_error_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    with listening(Starlette(routes=[Route("/{path:path}", dripping)])) as url:
+        for _ in range(10):
+            with asking(int(url.rpartition(":")[2])) as connection:
+                assert connection.recv(65536)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # by a reset
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []

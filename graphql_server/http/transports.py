@@ -41,8 +41,7 @@ class Joined:
 
     def write(self, data: bytes) -> None:
         if self._held:
-            self._transport.writelines((self._held, data))
-            self._held = b""
+            self._send(data)
         else:
             self._held = data
             self._loop.call_soon(self._send)
@@ -51,7 +50,8 @@ class Joined:
         self._send()
         self._end()
 
-    def _send(self) -> None:
-        if self._held:
-            self._transport.write(self._held)
-            self._held = b""
+    def _send(self, *more: bytes) -> None:
+        # The client may have broken off since.
+        if self._held and not self._transport.is_closing():
+            self._transport.writelines((self._held, *more))
+        self._held = b""
