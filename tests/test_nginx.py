@@ -14,8 +14,9 @@ from http import HTTPStatus
 from pathlib import Path
 
 import pytest
+import uvicorn
 
-from graphql_server.http.protocol import PING_SECONDS
+from graphql_server.http.protocol import OPTIONS, PING_SECONDS
 from graphql_server.http.streams import HEARTBEAT_SECONDS
 from graphql_server.media import Media
 from tests.live import MULTIPART, SSE, events, following, parts, streaming
@@ -228,8 +229,19 @@ def test_a_stranger_is_told_so_before_nginx_takes_the_upload(server: Server, tmp
 
 
 def test_nginx_waits_for_more_than_two_signs_of_life_of_a_subscription() -> None:
-    told = re.findall(r"^ +proxy_read_timeout (\d+)s;", (PROJECT / "deploy" / "nginx.conf").read_text(), re.MULTILINE)
-    assert [int(seconds) > 2 * max(HEARTBEAT_SECONDS, PING_SECONDS) for seconds in told] == [True]
+    (told,) = seconds_of("proxy_read_timeout")
+    assert told > 2 * max(HEARTBEAT_SECONDS, PING_SECONDS)
+
+
+def test_nginx_closes_its_idle_connections_before_the_server_does() -> None:
+    assert all(
+        told <= uvicorn.Config("", **OPTIONS).timeout_keep_alive - 15 for told in seconds_of("keepalive_timeout")
+    )
+
+
+def seconds_of(directive: str) -> list[int]:
+    text = (PROJECT / "deploy" / "nginx.conf").read_text()
+    return [int(told) for told in re.findall(rf"^ +{directive} (\d+)s;", text, re.MULTILINE)]
 
 
 def test_each_event_comes_through_nginx_at_once_over_a_websocket_and_by_streams(server: Server, tmp_path: Path) -> None:

@@ -372,9 +372,10 @@ def saving(content: bytes) -> tuple[bytes, bytes]:
     return b"POST /graphql HTTP/1.1\r\n" + head + b"\r\n" + body[: len(body) // 2], body[len(body) // 2 :]
 
 
-def in_memory() -> list[int]:
-    """The bytes of bodies that have come to each connection and that nobody has asked for."""
-    cycles = [each.cycle for each in gc.get_objects() if type(each) is protocol.Protocol]
+def in_memory(port: int) -> list[int]:
+    """The bytes of bodies that have come to each connection of a server and that nobody has asked for."""
+    connections = [each for each in gc.get_objects() if type(each) is protocol.Protocol]
+    cycles = [each.cycle for each in connections if each.server and each.server[1] == port]
     return [len(cycle.body) for cycle in cycles if cycle and not cycle.response_complete]
 
 
@@ -396,11 +397,11 @@ def test_photos_that_cannot_be_saved_yet_are_left_to_the_kernel(database_url: st
         senders = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 10)) for _ in range(WAITING + 1)]
         photos = [saving(photo().ljust(60_000)) for _ in senders]
         senders[0].sendall(photos[0][0])
-        wait_until(lambda: in_memory() == [0])  # it has been read so far
+        wait_until(lambda: in_memory(port) == [0])  # it has been read so far
         for sender, halves in zip(senders[1:], photos[1:], strict=True):
             sender.sendall(b"".join(halves))
-        wait_until(lambda: len(in_memory()) == WAITING + 1 and in_memory().count(0) == 1)
-        assert max(in_memory()) <= protocol.HEAD_PIECE
+        wait_until(lambda: len(in_memory(port)) == WAITING + 1 and in_memory(port).count(0) == 1)
+        assert max(in_memory(port)) <= protocol.HEAD_PIECE
         senders[0].sendall(photos[0][1])
         assert all(sender.recv(65536).startswith(b"HTTP/1.1 200 ") for sender in senders)
         assert server.data("{ images { totalCount } }") == {"images": {"totalCount": WAITING + 1}}
@@ -413,7 +414,7 @@ def test_nobody_waits_for_who_sends_a_photo_slowly(database_url: str, media_root
     ):
         first, second = saving(photo())
         slow.sendall(first)
-        wait_until(lambda: in_memory() == [0])
+        wait_until(lambda: in_memory(port) == [0])
         server.save(photo())
         slow.sendall(second)
         assert slow.recv(65536).startswith(b"HTTP/1.1 200 ")

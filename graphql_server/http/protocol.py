@@ -17,8 +17,11 @@ HEAD_PIECE, BODY_PIECE = 8 * 1024, HEAD_BYTES
 HEADERS = 100
 HEAD_SECONDS = 10.0
 MESSAGE_BYTES = 1024 * 1024
-# So much is still taken, and thrown away, of what comes when all has been said.
-LEFT_BYTES = 8 * 1024 * 1024
+# So much is still taken, and thrown away, of what comes when all has been said, and for so long.
+LEFT_BYTES, LEFT_SECONDS = 8 * 1024 * 1024, 5.0
+# How long the next request of a connection is waited for: longer than by proxies and balancers, which keep their own
+# for a minute at most, so that none sends one just when its connection is being closed.
+IDLE_SECONDS = 75
 # How long after its last sign a WebSocket's client is asked for one, and how long that is waited for.
 PING_SECONDS = PONG_SECONDS = 20.0
 
@@ -74,7 +77,7 @@ class Protocol(HttpToolsProtocol):
                 self._refuse(431, "HEADERS_TOO_LARGE", f"The headers are larger than {HEAD_BYTES} bytes.")
 
     def _end(self) -> None:
-        """Say that no more comes, and listen until the client closes, or uvicorn's patience with idle ones ends.
+        """Say that no more comes, and listen for a little while until the client closes.
 
         Otherwise the kernel tells those who are still sending that it was not read, and they throw the answer away.
         """
@@ -84,7 +87,7 @@ class Protocol(HttpToolsProtocol):
         self.pipeline.clear()
         self.transport.write_eof()
         self._unset_keepalive_if_required()
-        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+        self.timeout_keep_alive_task = self.loop.call_later(LEFT_SECONDS, self.timeout_keep_alive_handler)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -207,6 +210,7 @@ OPTIONS: dict[str, Any] = {
     "ws_ping_timeout": PONG_SECONDS,
     # Compression costs each connection some 100 kB.
     "ws_per_message_deflate": False,
+    "timeout_keep_alive": IDLE_SECONDS,
     "access_log": False,
     "log_config": None,
     "lifespan": "on",
