@@ -194,6 +194,46 @@ def test_headers_behind_a_body_that_have_no_end_cost_no_memory(process: Process)
     assert_serves(process)
 
 
+EXPECT = b"expect: 100-continue\r\n"
+
+
+def test_who_waits_to_be_asked_for_a_body_is_asked(process: Process) -> None:
+    """As curl does before it sends more than a megabyte."""
+    with connect(process) as connection:
+        connection.sendall(head(more=EXPECT + as_json(QUERY)))
+        assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(QUERY)
+        assert answer(connection)[0] == 200
+
+
+REFUSED_BY_HEAD: dict[str, tuple[bytes, int, str]] = {
+    "a method": (head(b"PUT /graphql HTTP/1.1", more=EXPECT + LENGTH % 100), 405, "METHOD_NOT_ALLOWED"),
+    "a path": (head(b"POST /nowhere HTTP/1.1", more=EXPECT + LENGTH % 100), 404, "NOT_FOUND"),
+    "a type": (head(more=EXPECT + LENGTH % 100), 415, "UNSUPPORTED_MEDIA_TYPE"),
+    "a length": (head(more=EXPECT + b"content-type: application/json\r\n" + LENGTH % 10**9), 413, "PAYLOAD_TOO_LARGE"),
+    "a stranger's form": (
+        head(
+            token=None,
+            more=EXPECT + b"content-type: multipart/form-data; boundary=b\r\napollo-require-preflight: 1\r\n",
+        ),
+        200,
+        "UNAUTHENTICATED",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED_BY_HEAD)
+def test_who_waits_to_be_asked_for_a_body_that_nobody_wants_is_refused_and_the_connection_ends(
+    process: Process, kind: str
+) -> None:
+    request, status, expected = REFUSED_BY_HEAD[kind]
+    with connect(process) as connection:
+        connection.sendall(request)
+        answered, body = answer(connection)
+        assert (answered, code(body)) == (status, expected)
+        assert connection.recv(1) == b""
+
+
 def chunks(size: int) -> Iterator[bytes]:
     for _ in range(size // len(MEGABYTE)):
         yield b"%x\r\n" % len(MEGABYTE) + MEGABYTE + b"\r\n"

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from typing import Any, cast
+from typing import Any
 
 import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -108,7 +108,11 @@ class Protocol(HttpToolsProtocol):
         if self.parser and not self.parser.should_upgrade():
             self.headers = _Trailers()
         if self.cycle is not before:
-            cast("Any", self.cycle).transport = Joined(self.transport, self.loop, self._end)
+            cycle: Any = self.cycle
+            cycle.transport = Joined(self.transport, self.loop, self._end)
+            if self.expect_100_continue:
+                # Who is answered without being asked for the body may send it or not, so that nothing can follow.
+                cycle.keep_alive = False
 
     def _unsupported_upgrade_warning(self) -> None:
         """Answer as if nothing but HTTP had been asked for, as the standard has it."""

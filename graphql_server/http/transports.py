@@ -46,6 +46,9 @@ class Joined:
             self._held = data
             self._loop.call_soon(self._send)
 
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
+
     def close(self) -> None:
         self._send()
         self._end()
