@@ -246,9 +246,9 @@ def test_what_came_behind_a_body_that_is_too_large_is_not_run(served: tuple[Proc
     assert received.startswith(b"HTTP/1.1 413 ")
     assert received.count(b"HTTP/1.1 ") == 1
     server.get("/healthz", **{"x-request-id": "after"})
-    while not any(line.get("request_id") == "after" for line in process.log()):
+    while not any(line.get("askedid") == "after" for line in process.log()):
         time.sleep(0.01)
-    assert [line for line in process.log() if line["level"] == "error" or line.get("request_id") == "behind"] == []
+    assert [line for line in process.log() if line["level"] == "error" or line.get("askedid") == "behind"] == []
 
 
 def open_files(process: Process) -> int:
@@ -345,6 +345,11 @@ def test_who_reads_nothing_is_cut_off_and_who_reads_slowly_is_not(
             assert len(until_closed(slow)) > 8 * MEGABYTE
 
 
+def handles() -> int:
+    """The open files and connections of this process, in which the server is."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 async def as_long_as_asked(request: Request) -> Response:
     return Response(bytes(int(request.url.path[1:])))
 
@@ -356,11 +361,11 @@ def test_who_reads_nothing_of_what_is_nearly_sent_is_cut_off_too(monkeypatch: py
         listening(Starlette(routes=[Route("/{path:path}", as_long_as_asked)])) as url,
         contextlib.ExitStack() as stack,
     ):
-        before = len(list(Path("/proc/self/fd").iterdir()))
+        before = handles()
         for size in range(100_000, 400_000, 20_000):
             connection = stack.enter_context(asking(int(url.rpartition(":")[2]), path=str(size)))
             assert connection.recv(16, socket.MSG_PEEK)
-        wait_until(lambda: len(list(Path("/proc/self/fd").iterdir())) <= before + 15)
+        wait_until(lambda: handles() <= before + 15)
 
 
 def saving(content: bytes) -> tuple[bytes, bytes]:
@@ -418,6 +423,19 @@ def test_nobody_waits_for_who_sends_a_photo_slowly(database_url: str, media_root
         server.save(photo())
         slow.sendall(second)
         assert slow.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("asked", [b"GET /1 HTTP/1.1\r\nconnection: close\r\n\r\n", b"RUBBISH\r\n\r\n"])
+def test_who_does_not_close_what_the_server_has_ended_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, asked: bytes
+) -> None:
+    monkeypatch.setattr(protocol, "LEFT_SECONDS", 0.3)
+    with listening(Starlette(routes=[Route("/{path:path}", as_long_as_asked)])) as url:
+        before = handles()
+        with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), 5) as connection:
+            connection.sendall(asked)
+            assert until_closed(connection)
+            wait_until(lambda: handles() <= before + 1)
 
 
 async def dripping(_request: Request) -> StreamingResponse:

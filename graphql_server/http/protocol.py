@@ -87,6 +87,8 @@ class Protocol(HttpToolsProtocol):
         self.pipeline.clear()
         self.transport.write_eof()
         self._unset_keepalive_if_required()
+        # uvicorn waits so long again when an answer is complete.
+        self.timeout_keep_alive = LEFT_SECONDS
         self.timeout_keep_alive_task = self.loop.call_later(LEFT_SECONDS, self.timeout_keep_alive_handler)
 
     def on_message_begin(self) -> None:
