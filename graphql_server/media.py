@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 from uuid import uuid4
 
-from aiofiles.os import wrap
-
 from graphql_server import disk
 from graphql_server.addresses import Addresses
 from graphql_server.disk import MAGIC_BYTES, STAGING, Copy, Found, Look, is_place
@@ -159,7 +157,7 @@ class Media:
 
 async def _finish(threads: Executor, call: Callable[..., T], *args: object) -> T:
     """Run a call in a thread to its end, also when the caller is cancelled: what follows may undo it."""
-    work = asyncio.ensure_future(wrap(call)(*args, executor=threads))
+    work = asyncio.get_running_loop().run_in_executor(threads, call, *args)
     try:
         await asyncio.wait([work])
     except asyncio.CancelledError:

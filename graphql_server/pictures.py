@@ -212,8 +212,8 @@ def _decode(file: BinaryIO, kind: Kind, image: ImageFile) -> ImageFile:
         most = max(1, min(MOST_SCANS, MOST_PASSES // (image.width * image.height)))
         if _scans(file.read()) > most:
             raise ImageUnreadable(f"The picture has more than {most} scans, too many for its size.")
-        # An eighth of the size takes a fraction of the memory, and still every byte has to be read.
-        image.draft(None, (1, 1))
+        # An eighth of the size and no colours take a fraction of the memory, and still every byte has to be read.
+        image.draft("L", (1, 1))
     elif isinstance(image, PngImageFile):
         # Only verify() looks at checksums, and after it the picture has to be opened anew.
         image.verify()

@@ -4,7 +4,6 @@ import asyncio
 import os
 from collections.abc import Awaitable
 
-from aiofiles.os import access
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -30,7 +29,7 @@ def routes(album: Album) -> list[Route]:
 
 
 async def _failing(album: Album) -> list[str]:
-    checks = {"database": _database(album), "media": access(album.media.root, os.W_OK)}
+    checks = {"database": _database(album), "media": asyncio.to_thread(os.access, album.media.root, os.W_OK)}
     answers = await asyncio.gather(*(_in_time(check) for check in checks.values()))
     return [name for name, fine in zip(checks, answers, strict=True) if not fine]
 

@@ -12,8 +12,8 @@ from graphql_server.http.handshakes import WebSocket
 from graphql_server.http.transports import Joined, bound, end_in_time
 
 HEAD_BYTES = 32 * 1024
-# What is read at once. Most requests fit into the first; a head must not be larger than the second.
-HEAD_PIECE, BODY_PIECE = 8 * 1024, HEAD_BYTES
+# What is read at once: nearly all requests without files fit into the first.
+HEAD_PIECE, BODY_PIECE = 8 * 1024, 64 * 1024
 HEADERS = 100
 HEAD_SECONDS = 10.0
 MESSAGE_BYTES = 1024 * 1024
