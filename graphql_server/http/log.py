@@ -4,6 +4,7 @@ import random
 import re
 import time
 from collections.abc import Awaitable
+from typing import Any
 
 import structlog
 from starlette.responses import JSONResponse
@@ -45,7 +46,7 @@ class RequestLog:
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
             return send(message)
 
-        tokens = structlog.contextvars.bind_contextvars(request_id=request_id)
+        bound = logs.REQUEST_ID.set(request_id)
         try:
             await self.app(scope, receive, answer)
         except Exception:
@@ -57,7 +58,7 @@ class RequestLog:
             ended = time.perf_counter()
             self.traffic.add(scope["path"].removeprefix(scope.get("root_path", "")), status, began, lasting or ended)
             # The path alone: the query string may hold a signature.
-            told = {
+            told: dict[str, Any] = {
                 "method": scope["method"],
                 "path": scope["path"][:LONGEST_PATH],
                 "status": status,
@@ -65,12 +66,12 @@ class RequestLog:
             }
             if lasting:
                 told["lasted_ms"] = round((ended - began) * 1000, 1)
-            logs.tell(log, __name__, "request", **told)
-            structlog.contextvars.reset_contextvars(**tokens)
+            logs.tell(__name__, "request", told)
+            logs.REQUEST_ID.reset(bound)
 
 
 def _id(scope: Scope) -> str:
     for name, value in scope["headers"]:
         if name == b"x-request-id" and PLAUSIBLE.fullmatch(sent := value.decode("latin-1")):
             return sent
-    return f"{random.getrandbits(128):032x}"
+    return random.randbytes(16).hex()  # noqa: S311 - it hides nothing
