@@ -35,8 +35,8 @@ TALKATIVE = (
     "urllib3",
     "uvicorn.websocket",
 )
-# These warn of what any client sends, and are heard only in errors: nobody must be able to fill the log.
-ALARMED = ("python_multipart", "uvicorn.http")
+# This warns of what any client sends, and is heard only in errors: nobody must be able to fill the log.
+ALARMED = ("python_multipart",)
 # What uvicorn calls errors of WebSockets and any client causes: texts that are none, and pages that may not connect.
 HARMLESS = ("Invalid UTF-8 sequence received", "ASGI callable returned without completing handshake")
 # In all lines of a request. Structlog looks in variables for such names; its own function to set them takes six times

@@ -283,5 +283,12 @@ def test_a_json_body_that_is_encoded_is_415(shared: Server) -> None:
 def test_an_upgrade_to_another_protocol_is_answered_by_http_and_warns_nobody(
     shared: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Java's client asks for HTTP/2 so, with whatever it sends first."""
+    body = orjson.dumps({"query": QUERY})
+    for protocol in ("h2c", "websocket"):
+        wish = {"connection": "Upgrade, HTTP2-Settings", "upgrade": protocol, "http2-settings": "AAMAAABkAAQ"}
+        for content in (body, iter([body[:10], body[10:]])):  # the second in chunks
+            answer = send(shared, content=content, headers={**wish, "content-type": JSON})
+            assert (answer.status_code, answer.json()) == (200, ANSWER)
     assert shared.get("/healthz", connection="upgrade", upgrade="h2c").status_code == 200
     assert [record for record in caplog.records if record.levelname == "WARNING"] == []

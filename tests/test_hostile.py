@@ -392,6 +392,17 @@ def test_pipelined_requests_are_answered_in_turn(process: Process) -> None:
             received += connection.recv(65536)
 
 
+def test_many_requests_at_once_may_ask_for_another_protocol(process: Process) -> None:
+    request = b"GET /healthz HTTP/1.1\r\nhost: here\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n"
+    with connect(process) as connection:
+        connection.sendall(request * 1000)
+        received = b""
+        while received.count(b"HTTP/1.1 200 ") < 1000:
+            piece = connection.recv(65536)
+            assert piece, received[-1000:]
+            received += piece
+
+
 def test_keys_that_are_sent_twice_count_once(process: Process) -> None:
     body = b'{"query": "{ nothing }", "query": "{ untrained { title } }"}'
     status, answered, _ = send(process, [head(more=as_json(body)), body])

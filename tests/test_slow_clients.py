@@ -246,9 +246,9 @@ def test_what_came_behind_a_body_that_is_too_large_is_not_run(served: tuple[Proc
     assert received.startswith(b"HTTP/1.1 413 ")
     assert received.count(b"HTTP/1.1 ") == 1
     server.get("/healthz", **{"x-request-id": "after"})
-    while not any(line.get("askedid") == "after" for line in process.log()):
+    while not any(line.get("request_id") == "after" for line in process.log()):
         time.sleep(0.01)
-    assert [line for line in process.log() if line["level"] == "error" or line.get("askedid") == "behind"] == []
+    assert [line for line in process.log() if line["level"] == "error" or line.get("request_id") == "behind"] == []
 
 
 def open_files(process: Process) -> int:

@@ -1,9 +1,9 @@
 """HTTP as uvicorn speaks it, with limits to who comes slowly, and refusals in JSON like all others."""
 
 import asyncio
-import logging
 from typing import Any
 
+import httptools
 import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
@@ -35,16 +35,12 @@ class _Trailers(list[tuple[bytes, bytes]]):
 class Protocol(HttpToolsProtocol):
     """One connection. uvicorn itself would keep headers of any length, and wait for them for ever."""
 
+    parser: Any
     _refusal = 400, "BAD_REQUEST", "This is no HTTP request."
     _in_head = _began_now = False
     _head = 0
     _deadline: asyncio.TimerHandle | None = None
     _left: int | None = None  # bytes that are still taken; where it is a number, no more requests are read
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        # uvicorn warns of each request that is none; they are counted, since strangers must not fill the log.
-        self.logger = logging.getLogger("uvicorn.http")
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - as uvicorn has it
         super().connection_made(transport)
@@ -62,12 +58,13 @@ class Protocol(HttpToolsProtocol):
                 self.transport.close()
             return
         self._began_now = False
-        super().data_received(data)  # pyright: ignore[reportArgumentType] - the parser takes either
+        self._unset_keepalive_if_required()
+        self._read(data)
         if self._left is not None:
             return
         if self.cycle and self.cycle.more_body and self.cycle.body:
             self.flow.pause_reading()  # until somebody asks for it; the kernel keeps what comes
-        # uvicorn has stopped its own clock at these data, although they may be no request, or a part of its head.
+        # uvicorn's own clock has stopped at these data, although they may be no request, or a part of its head.
         if not self._deadline and (self._in_head or not self._answering):
             self._await_head()
         # What a head begins in may hold the body before it as well.
@@ -75,6 +72,17 @@ class Protocol(HttpToolsProtocol):
             self._head += len(data)
             if self._head > HEAD_BYTES:
                 self._refuse(431, "HEADERS_TOO_LARGE", f"The headers are larger than {HEAD_BYTES} bytes.")
+
+    def _read(self, data: bytes | memoryview) -> None:
+        while data:
+            try:
+                self.parser.feed_data(data)
+                data = b""
+            except httptools.HttpParserUpgrade as behind:
+                data = self._change(data[behind.args[0] :])
+            except httptools.HttpParserError:
+                self._refuse(*self._refusal)
+                data = b""
 
     def _end(self) -> None:
         """Say that no more comes, and listen for a little while until the client closes.
@@ -103,26 +111,35 @@ class Protocol(HttpToolsProtocol):
         if size > HEAD_BYTES or len(self.headers) > HEADERS:
             message = f"The headers are larger than {HEAD_BYTES} bytes or more than {HEADERS}."
             self._refusal = 431, "HEADERS_TOO_LARGE", message
-            # The parser stops at any error in here, and uvicorn then calls send_400_response.
+            # The parser stops at any error in here.
             raise ValueError(message)
         before: Any = self.cycle
         super().on_headers_complete()
-        if self.parser and not self.parser.should_upgrade():
-            self.headers = _Trailers()
         if self.cycle is not before:
             cycle: Any = self.cycle
             cycle.transport = Joined(self.transport, self.loop, self._end)
+            self.headers = _Trailers()
             if self.expect_100_continue:
                 # Who is answered without being asked for the body may send it or not, so that nothing can follow.
                 cycle.keep_alive = False
 
-    def _unsupported_upgrade_warning(self) -> None:
-        """Answer as if nothing but HTTP had been asked for, as the standard has it."""
-
     def _should_upgrade(self) -> bool:
-        """Whether this is to become a WebSocket, which only a GET without a body can; all else is answered by HTTP."""
-        bodies = (value for name, value in self.headers if name in (b"content-length", b"transfer-encoding"))
-        return super()._should_upgrade() and self.scope["method"] == "GET" and all(value == b"0" for value in bodies)
+        """Whether a request is answered later than its head is complete; asked where the parser stops behind that."""
+        return self.scope["method"] != "CONNECT"
+
+    def _change(self, behind: bytes | memoryview) -> bytes:
+        """Become a WebSocket, or give the head without its wish for another protocol and what is behind it, to be read.
+
+        Only a GET without a body can become one.
+        """
+        bodies = [value for name, value in self.headers if name in (b"content-length", b"transfer-encoding")]
+        if self.scope["method"] == "GET" and self._get_upgrade() == b"websocket" and set(bodies) <= {b"0"}:
+            self.handle_websocket_upgrade()
+        elif self._should_upgrade():
+            line = b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+            fields = (b"%b: %b" % field for field in self.headers if field[0] != b"upgrade")
+            return b"\r\n".join((line, *fields, b"", behind))
+        return b""
 
     def handle_websocket_upgrade(self) -> None:
         if self._answering:
@@ -136,9 +153,6 @@ class Protocol(HttpToolsProtocol):
         super().shutdown()
         if "stopping" in self.app_state:
             self.app_state["stopping"].set()
-
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's name for it
-        self._refuse(*self._refusal)
 
     def _await_head(self) -> None:
         self._stop_waiting()
