@@ -67,8 +67,10 @@ def test_every_code_of_an_error_is_in_the_readme() -> None:
         "OPERATION_RESOLUTION_FAILURE",
         "UNSUPPORTED_MEDIA_TYPE",
     }
+    front = set(re.findall(r'"code":"([A-Z_]+)"', (PROJECT / "deploy" / "nginx.conf").read_text(encoding="utf-8")))
     assert http | graphql <= written
-    assert named | http | graphql <= table
+    assert "SERVER_UNAVAILABLE" in front
+    assert named | http | graphql | front <= table
 
 
 def test_every_command_is_documented(capsys: pytest.CaptureFixture[str]) -> None:

@@ -193,9 +193,44 @@ def test_nginx_passes_only_public_paths_to_the_server(front: Front, upstream: so
         assert front.ask(path)[0].status == HTTPStatus.NOT_FOUND
 
 
-def test_nginx_refuses_an_upload_beyond_its_limit_without_asking_the_server(front: Front) -> None:
-    response, _ = front.ask("/graphql", "POST", Content_Length=str(1024**3))
-    assert response.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+REFUSED: dict[str, tuple[bytes, int, str]] = {
+    "a path": (b"GET /metrics HTTP/1.1\r\nhost: here\r\n\r\n", 404, "NOT_FOUND"),
+    "a path of pictures": (b"GET /media/.refused HTTP/1.1\r\nhost: here\r\n\r\n", 404, "NOT_FOUND"),
+    "the refusals' own path": (b"GET /.refused HTTP/1.1\r\nhost: here\r\n\r\n", 404, "NOT_FOUND"),
+    "a method": (b"TRACE / HTTP/1.1\r\nhost: here\r\n\r\n", 405, "METHOD_NOT_ALLOWED"),
+    "no host": (b"GET / HTTP/1.1\r\n\r\n", 400, "BAD_REQUEST"),
+    "no HTTP": (b"RUBBISH\r\n\r\n", 400, "BAD_REQUEST"),
+    "TLS": (bytes.fromhex("16030100c8010000c40303") + b"a" * 200, 400, "BAD_REQUEST"),
+    "a version": (b"GET / HTTP/3.0\r\nhost: here\r\n\r\n", 505, "BAD_REQUEST"),
+    "a long address": (b"GET /" + b"x" * 40_000 + b" HTTP/1.1\r\nhost: here\r\n\r\n", 414, "HEADERS_TOO_LARGE"),
+    "long headers": (b"GET / HTTP/1.1\r\nx: " + b"x" * 40_000 + b"\r\n\r\n", 431, "HEADERS_TOO_LARGE"),
+    "an upload": (
+        b"POST /graphql HTTP/1.1\r\nhost: here\r\ncontent-length: 1000000000\r\n\r\n",
+        413,
+        "PAYLOAD_TOO_LARGE",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_nginx_refuses_in_json_as_the_server_does(front: Front, kind: str) -> None:
+    request, status, expected = REFUSED[kind]
+    with socket.create_connection(("127.0.0.1", front.port), 10) as connection:
+        connection.sendall(request)
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        assert (response.status, code(response.read())) == (status, expected)
+        assert response.headers["Content-Type"] == "application/json"
+
+
+def test_nginx_says_in_json_that_the_server_does_not_answer(front: Front, upstream: socket.socket) -> None:
+    upstream.settimeout(5)
+    connection = http.client.HTTPConnection("127.0.0.1", front.port, timeout=10)
+    connection.request("GET", "/healthz")
+    upstream.accept()[0].close()
+    response = connection.getresponse()
+    assert (response.status, code(response.read())) == (HTTPStatus.BAD_GATEWAY, "SERVER_UNAVAILABLE")
+    connection.close()
 
 
 def test_a_photo_that_is_saved_through_nginx_is_sent_by_nginx(server: Server, tmp_path: Path) -> None:
