@@ -16,7 +16,7 @@ OUR_PATHS = ("/graphql", "/graphiql", "/healthz", "/readyz")
 LAST_PORT = 65535
 ENCODE = "; in a user's name and a password / ? # @ : and % are written as %2F %3F %23 %40 %3A and %25"
 KEY_LENGTH = 32  # characters; shorter signing keys can be guessed
-# Secrets that stand in public repositories, the predecessor's included, protect nothing.
+# What stands in public repositories, the predecessor's included, or is easily guessed, protects nothing.
 KNOWN_SECRETS = ("changeme", "secret", "admin@naver.com", "1234", "password", "0123456789abcdef")
 
 
@@ -97,7 +97,7 @@ def _signing_keys(text: str) -> tuple[str, ...]:
         if len(key) < KEY_LENGTH or len(set(key)) < KEY_LENGTH // 4:
             raise ValueError(f"must be {KEY_LENGTH} or more random characters: openssl rand -base64 48")
         if any(known in key.lower() for known in KNOWN_SECRETS):
-            raise ValueError("holds a published secret; make a new one: openssl rand -base64 48")
+            raise ValueError("holds what is published or easily guessed; make a new one: openssl rand -base64 48")
     return keys
 
 
