@@ -24,7 +24,7 @@ from graphql_server.schema.execution import build_schema
 from graphql_server.schema.fields import links_of
 from graphql_server.schema.limits import Limits
 from graphql_server.schema.operations import Document
-from graphql_server.schema.types import STORED
+from graphql_server.schema.types import TABLES
 from graphql_server.serving import calm_collector
 from tests.documents import HOSTILE
 from tests.rows import put_datasets, put_images, serving, sql, untrained_pk
@@ -431,7 +431,7 @@ def anyio_backend() -> str:
 def documents() -> Documents:
     schema = build_schema()
     graphql = schema._schema  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - as the executor gets it
-    return Documents(graphql, Planner(graphql, links_of(schema, STORED)), Limits(), introspection=False)
+    return Documents(graphql, Planner(graphql, links_of(schema, TABLES)), Limits(), introspection=False)
 
 
 async def seen_once(remembered: Documents, query: str) -> weakref.ref[Document]:

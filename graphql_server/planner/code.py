@@ -1,13 +1,27 @@
 """Writes a Python function for a selection of fields on one type: from sources straight to the response's objects."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
-from graphql_server.planner.links import Leaf
-from graphql_server.planner.values import serialized, unusual
+from graphql import GraphQLList
+
+from graphql_server.planner.links import Leaf, Part, Unplanned
+from graphql_server.planner.values import serialized, unusual, unwrapped
 
 Build = Callable[..., list[dict[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What is selected of a type's objects: response keys and what belongs there, in the response's order.
+
+    A text is the value itself. `row` gives the row that a source holds, where it is not the row itself.
+    """
+
+    type_name: str
+    fields: Sequence[tuple[str, object]]
+    row: Callable[[Any], Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,67 +33,96 @@ class Scalar:
 
 
 @dataclass(frozen=True, slots=True)
-class Constant:
-    """A field of a selection whose value is known beforehand: the type's name."""
+class Held:
+    """A field of a selection whose objects the source has, and for nothing in them anybody must be asked."""
 
-    value: str
-
-
-def function(fields: Sequence[tuple[str, object]], columns: Sequence[str]) -> Build:
-    """A function `(context, sources, *below)` that gives an object for each source.
-
-    `fields` are response keys and what belongs there, in the response's order. What is neither Scalar nor Constant
-    is taken from `below`, one list for each, which has an item for each source. `columns` are those of a row.
-    """
-    names: dict[str, Any] = {}
-    lines: list[str] = []
-    entries: list[str] = []
-    below: list[str] = []
-    for number, (key, value) in enumerate(fields):
-        name = f"v{number}"
-        if isinstance(value, Scalar):
-            lines += _read(name, value, columns, names)
-        elif isinstance(value, Constant):
-            names[name] = value.value
-        else:
-            below.append(name)
-        entries.append(f"{key!r}: {name}")
-    return _compiled(lines, "{" + ", ".join(entries) + "}", below, names)
+    part: Part
+    type: Any
+    selection: Selection
 
 
-def _read(name: str, scalar: Scalar, columns: Sequence[str], names: dict[str, Any]) -> Iterator[str]:
-    """The lines that leave a scalar's value, as the response has it, in the variable `name`."""
-    leaf = scalar.leaf
-    values = [f"source[{columns.index(column)}]" for column in leaf.columns] or ["source"]
-    if leaf.read:
-        names[f"read_{name}"] = leaf.read
-        yield f"{name} = read_{name}({', '.join(['context'] * leaf.context + values)})"
-    else:
-        yield f"{name} = {values[0]}"
-    names[f"write_{name}"] = serialized(scalar.type)
-    written = f"write_{name}({name})"
-    if leaf.otherwise is not None:
-        names[f"else_{name}"] = leaf.otherwise
-        written = f"else_{name} if {name} is None else {written}"
-    yield f"if {unusual(scalar.type, null=leaf.otherwise is None).format(name)}: {name} = {written}"
+class Writer:
+    """Writes one function, for rows that have these columns of each type."""
 
+    def __init__(self, columns: Mapping[str, Sequence[str]]) -> None:
+        self._columns = columns
+        self._lines: list[str] = []
+        self._values: dict[str, Any] = {"Unplanned": Unplanned}
+        self._below: list[str] = []
+        self.lists = False  # whether an object holds lists of others
 
-def _compiled(lines: Sequence[str], entry: str, below: Sequence[str], names: dict[str, Any]) -> Build:
-    targets = ", ".join(["source", *below])
-    parameters = ", ".join(["context", "sources", *(f"below_{name}" for name in below)])
-    sources = f"zip({', '.join(['sources', *(f'below_{name}' for name in below)])})" if below else "sources"
-    text = "\n".join(
-        [
-            f"def build({parameters}):",
-            "    built = []",
-            "    add = built.append",
-            f"    for {targets} in {sources}:",
-            *(f"        {line}" for line in lines),
-            f"        add({entry})",
-            "    return built",
-        ]
-    )
-    # All text in it is the planner's own, but for response keys, which are GraphQL names, and repr() quotes them.
-    exec(compile(text, "<selection>", "exec"), names)
-    build: Build = names["build"]
-    return build
+    def function(self, selection: Selection) -> Build:
+        """A function `(host, sources, *below)` that gives an object for each source, and adds to `host.values`.
+
+        What is neither Scalar, Held nor a text is taken from `below`, one list for each, with an item for each source.
+        """
+        entry = self._object(2, "source", selection)
+        lists = [f"below_{name}" for name in self._below]
+        together = f"zip({', '.join(['sources', *lists])})" if lists else "sources"
+        start = f"def build({', '.join(['host', 'sources', *lists])}):\n    built = []"
+        counted = f"    host.values += {len(selection.fields)} * len(sources)"
+        loop = f"    for {', '.join(['source', *self._below])} in {together}:"
+        end = f"        built.append({entry})\n    return built"
+        text = "\n".join([start, counted, loop, *self._lines, end])
+        # All text in it is the planner's own, but for response keys, which are GraphQL names, and repr() quotes them.
+        exec(compile(text, "<selection>", "exec"), self._values)
+        build: Build = self._values["build"]
+        return build
+
+    def _object(self, depth: int, source: str, selection: Selection) -> str:
+        """Write what makes a source into an object; gives Python's text for that object."""
+        columns = self._columns.get(selection.type_name, ())
+        if selection.row:
+            self._line(depth, f"{source} = {self._known(selection.row)}({source})")
+        entries: list[str] = []
+        for key, field in selection.fields:
+            name = f"{source}_{len(entries)}"
+            if isinstance(field, Scalar):
+                read = [f"{source}[{columns.index(each)}]" for each in field.leaf.columns]
+                self._scalar(depth, name, field, read or [source])
+            elif isinstance(field, str):
+                self._values[name] = field
+            elif isinstance(field, Held):
+                place = f"{source}[{columns.index(field.part.column)}]" if field.part.column else source
+                self._line(depth, f"{name} = {self._known(field.part.read)}({place})")
+                self._held(depth, name, field.type, field)
+            else:
+                self._below.append(name)
+            entries.append(f"{key!r}: {name}")
+        return "{" + ", ".join(entries) + "}"
+
+    def _scalar(self, depth: int, name: str, scalar: Scalar, read: Sequence[str]) -> None:
+        """Write what leaves a scalar's value, as the response has it, in the variable `name`."""
+        leaf = scalar.leaf
+        value = f"{self._known(leaf.read)}({', '.join(['host'] * leaf.context + [*read])})" if leaf.read else read[0]
+        self._line(depth, f"{name} = {value}")
+        written = f"{self._known(serialized(scalar.type))}({name})"
+        if leaf.otherwise is not None:
+            written = f"{self._known(leaf.otherwise)} if {name} is None else {written}"
+        self._line(depth, f"if {unusual(scalar.type, null=leaf.otherwise is None).format(name)}: {name} = {written}")
+
+    def _held(self, depth: int, name: str, type_: Any, held: Held) -> None:
+        """Write what makes of the variable `name`, an object or a list, what the response has."""
+        inner, required = unwrapped(type_)
+        if not held.part.rows:  # of which none is null
+            self._line(depth, f"if {name} is None: raise Unplanned" if required else f"if {name} is not None:")
+            depth += not required
+        if not isinstance(inner, GraphQLList):
+            self._line(depth, f"{name} = {self._object(depth, name, held.selection)}")
+            return
+        item, made = f"{name}_item", f"{name}_made"
+        self.lists = True
+        self._line(depth, f"host.values += {len(held.selection.fields)} * len({name}); {made} = []")
+        self._line(depth, f"for {item} in {name}:")
+        self._held(depth + 1, item, cast("Any", inner).of_type, held)
+        self._line(depth + 1, f"{made}.append({item})")
+        self._line(depth, f"{name} = {made}")
+
+    def _line(self, depth: int, text: str) -> None:
+        self._lines.append("    " * depth + text)
+
+    def _known(self, value: Any) -> str:
+        """The name by which the function knows a value."""
+        name = f"known{len(self._values)}"
+        self._values[name] = value
+        return name

@@ -1,12 +1,11 @@
 """Makes plans: the fields that an operation selects are collected, and each is given what its link says."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from graphql import (
     DocumentNode,
     FragmentDefinitionNode,
-    GraphQLField,
     GraphQLObjectType,
     GraphQLSchema,
     OperationDefinitionNode,
@@ -18,7 +17,7 @@ from graphql import (
 from graphql.execution.collect_fields import FragmentDetails, collect_fields, collect_subfields
 from graphql.execution.values import VariableValues
 
-from graphql_server.planner.code import Constant, Scalar
+from graphql_server.planner.code import Held, Scalar, Selection
 from graphql_server.planner.links import Leaf, Links, Part, Root, Unplanned, columns_of
 from graphql_server.planner.plans import Child, Kinds, Objects, Payloads, Plan, Scalars, Step
 from graphql_server.planner.values import Arguments, Variables
@@ -77,7 +76,6 @@ class _Compiler:
         }
         self._variables = Variables(schema, operation)
         self._wanted: dict[str, set[str]] = {}
-        self._objects: list[tuple[str, Objects]] = []
         self._permissions: dict[Callable[..., Any], None] = {}
 
     def plan(self) -> Plan:
@@ -86,57 +84,56 @@ class _Compiler:
             raise Unplanned
         root = self._selection(query, self._fields(query), rows=True)
         columns = {
-            name: tuple(column for column in every if column == every[0] or column in self._wanted.get(name, ()))
-            for name, every in self._links.columns.items()
+            name: tuple(
+                each for each in table.columns if each == table.columns[0] or each in self._wanted.get(name, ())
+            )
+            for name, table in self._links.tables.items()
         }
-        self._write(columns)
-        return Plan(columns, self._variables, tuple(self._permissions), root)
+        root.write(columns)
+        wanted = {table: columns[name] for name, table in self._links.tables.items()}
+        return Plan(wanted, self._variables, tuple(self._permissions), root)
 
     def payloads(self) -> Payloads:
         mutation = self._schema.mutation_type
         assert mutation
         steps: dict[str, Step] = {}
+        # Of what it has changed, a mutation has whole rows.
+        columns = {name: table.columns for name, table in self._links.tables.items()}
         for key, details in self._fields(mutation).items():
             if field := mutation.fields.get(details[0].node.name.value):
                 child = self._child(get_named_type(field.type), details, rows=False)
                 steps[key] = Step(RESULT, None, field.type, child)
-        self._write(self._links.columns)  # of what it has changed, a mutation has whole rows
+                child.write(columns)
         return Payloads(steps)
 
     def _fields(self, root: GraphQLObjectType) -> Mapping[str, Any]:
         found = collect_fields(self._schema, self._fragments, self._conditions, root, self._operation)
         return found.grouped_field_set
 
-    def _write(self, columns: Mapping[str, Sequence[str]]) -> None:
-        for name, objects in self._objects:
-            objects.write(columns.get(name, ()))
-
     def _selection(self, type_: GraphQLObjectType, grouped: Mapping[str, Any], *, rows: bool) -> Objects:
         fields = [(key, self._field(type_, details)) for key, details in grouped.items()]
-        row = None if rows or type_.name not in self._links.columns else self._links.row
-        objects = Objects(fields, row)
-        self._objects.append((type_.name, objects))
-        return objects
+        row = None if rows or type_.name not in self._links.tables else self._links.row
+        return Objects(Selection(type_.name, fields, row))
 
-    def _field(self, type_: GraphQLObjectType, details: Any) -> Scalar | Constant | Step:
+    def _field(self, type_: GraphQLObjectType, details: Any) -> Scalar | Held | Step | str:
         node = details[0].node
         name = node.name.value
         if name == "__typename":
-            return Constant(type_.name)
+            return type_.name
         link, field = self._links.fields.get((type_.name, name)), type_.fields.get(name)
         if link is None or field is None:
             raise Unplanned
-        self._want(type_, columns_of(link))
+        self._wanted.setdefault(type_.name, set()).update(columns_of(link))
         if isinstance(link, Leaf):
             return Scalar(link, field.type)
         if isinstance(link, Root):
             self._permissions.update(dict.fromkeys(link.permissions))
-        arguments = None if isinstance(link, Part) else self._arguments(field, node)
         rows = isinstance(link, Part) and link.rows
-        return Step(link, arguments, field.type, self._child(get_named_type(field.type), details, rows=rows))
-
-    def _arguments(self, field: GraphQLField, node: Any) -> Arguments:
-        return Arguments(field, node, self._links.taken(field), self._variables)
+        child = self._child(get_named_type(field.type), details, rows=rows)
+        if isinstance(link, Part) and isinstance(child, Objects) and not child.asks:
+            return Held(link, field.type, child.selection)
+        arguments = Arguments(field, node, self._links.taken(field), self._variables)
+        return Step(link, arguments, field.type, child)
 
     def _child(self, type_: Any, details: Any, *, rows: bool) -> Child:
         if is_leaf_type(type_):
@@ -152,6 +149,3 @@ class _Compiler:
     def _below(self, type_: GraphQLObjectType, details: Any) -> Mapping[str, Any]:
         found = collect_subfields(self._schema, self._fragments, self._conditions, self._operation, type_, details)
         return found.grouped_field_set
-
-    def _want(self, type_: GraphQLObjectType, columns: Sequence[str]) -> None:
-        self._wanted.setdefault(type_.name, set()).update(columns)

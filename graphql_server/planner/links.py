@@ -1,6 +1,6 @@
 """What a schema says of its fields, so that their values can be had without calling a resolver for each object.
 
-A *source* is what an object of the response is made from: a row of a table, where its type has `columns`, or
+A *source* is what an object of the response is made from: a row of a table, where its type has a table, or
 any Python object.
 """
 
@@ -19,7 +19,7 @@ class Unplanned(Exception):
 class Leaf:
     """A scalar: `read(*columns)` of a row, the column itself without `read`; `read(source)` of any other object.
 
-    With `context`, `read` is given the request's context before all else. `otherwise` stands for a column's NULL.
+    With `context`, `read` is given `info` before all else. `otherwise` stands for a column's NULL.
     """
 
     columns: tuple[str, ...] = ()
@@ -77,12 +77,12 @@ Taken = Mapping[str, tuple[str, Callable[[Any], Any] | None]]
 class Links:
     """What the planner knows of a schema; a field that has no link is not planned.
 
-    `columns` are those of each type that is read from rows, the key first; `row` gives the row that an object
-    holds, and `type_name` the name of an object's type.
+    `tables` are what types are read from; each has `columns`, the key first. `row` gives the row that an object holds,
+    and `type_name` the name of an object's type.
     """
 
     fields: Mapping[tuple[str, str], Link]
-    columns: Mapping[str, tuple[str, ...]]
+    tables: Mapping[str, Any]
     row: Callable[[Any], tuple[Any, ...]]
     type_name: Callable[[Any], str]
     taken: Callable[[GraphQLField], Taken]

@@ -2,50 +2,33 @@
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from types import NoneType
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, Protocol, cast
 
 from graphql import GraphQLList
 from graphql.execution.values import VariableValues
 
-from graphql_server.planner.code import Build, function
+from graphql_server.planner.code import Build, Selection, Writer
 from graphql_server.planner.links import Joint, Part, Root, Unplanned, columns_of
 from graphql_server.planner.values import Arguments, Variables, serialized, unwrapped
 
-# So many objects are made at one go; then others may have their turn.
-AT_ONCE = 250
+# So many objects are made at one go; then others may have their turn. Of those that hold lists each may be many.
+AT_ONCE, LISTS_AT_ONCE = 250, 4
 Values = list[Any]
+Columns = Mapping[str, Sequence[str]]  # of each type's rows
 
 
 class Host(Protocol):
-    """Who runs a plan."""
+    """Who runs a plan; resolvers have it for `info`."""
 
-    async def turn(self, values: int) -> None:
-        """Wait until so many values may be written without keeping others waiting."""
+    values: int  # that were written since the last turn
+
+    async def turn(self) -> None:
+        """Wait until so many values may have been written without keeping others waiting."""
 
     async def together(self, branches: Sequence[Awaitable[Values]]) -> list[Values]:
         """Run branches that may ask for the same at the same time."""
         ...
-
-
-class Run(NamedTuple):
-    """One run of a plan: what resolvers get for `info`, and the coerced variables."""
-
-    info: Any
-    variables: VariableValues
-    host: Host
-
-
-class Child(Protocol):
-    """What is made of the values that a field has: objects of one type, of several types, or scalars."""
-
-    @property
-    def asks(self) -> bool:
-        """Whether there are joints below."""
-        ...
-
-    async def build(self, run: Run, values: Values) -> Values: ...
 
 
 class Scalars:
@@ -56,14 +39,16 @@ class Scalars:
     def __init__(self, type_: Any) -> None:
         self._write = serialized(type_)
 
-    async def build(self, run: Run, values: Values) -> Values:  # noqa: ARG002 - as all children
+    def write(self, columns: Columns) -> None: ...
+
+    async def build(self, host: Host, variables: VariableValues, values: Values) -> Values:  # noqa: ARG002 - as all children
         return [self._write(value) for value in values]
 
 
 class Step:
     """A field that has objects or must be asked for: one value for each source."""
 
-    def __init__(self, link: Part | Joint | Root, arguments: Arguments | None, type_: Any, child: Child) -> None:
+    def __init__(self, link: Part | Joint | Root, arguments: Arguments | None, type_: Any, child: "Child") -> None:
         self._link = link
         self._arguments = arguments
         self._shape = _Shape(type_, rows=isinstance(link, Part) and link.rows)
@@ -71,12 +56,13 @@ class Step:
         self.asks = child.asks or not isinstance(link, Part)
         self._place: int | None = None
 
-    def place(self, columns: Sequence[str]) -> None:
-        """Say where in a row the link's column stands."""
+    def write(self, row: Sequence[str], columns: Columns) -> None:
+        """Find the link's column in a row, and write the functions below."""
         for column in columns_of(self._link):
-            self._place = columns.index(column)
+            self._place = row.index(column)
+        self._child.write(columns)
 
-    async def values(self, run: Run, sources: Values) -> Values:
+    async def values(self, host: Host, variables: VariableValues, sources: Values) -> Values:
         if not sources:
             return []  # and nothing is asked, not even whether the arguments are right
         link, place, arguments = self._link, self._place, self._arguments
@@ -86,13 +72,14 @@ class Step:
             found = [link.read(source) for source in sources]
         else:
             assert arguments
-            given = arguments.given(run.variables)
+            given = arguments.given(variables)
             if isinstance(link, Root):
-                found = [await link.resolve(run.info, **given)]
+                found = [await link.resolve(host, **given)]
             else:
-                found = list(await link.ask(run.info, sources, **given))
+                found = list(await link.ask(host, sources, **given))
         flat = self._shape.flat(found)
-        return self._shape.restored(found, iter(await self._child.build(run, flat)))
+        made = await self._child.build(host, variables, flat)
+        return made if flat is found else self._shape.restored(found, iter(made))
 
 
 class _Shape:
@@ -115,45 +102,42 @@ class _Shape:
     def restored(self, values: Values, made: Iterator[Any]) -> Values:
         if self._items:
             return [None if value is None else self._items.restored(value, made) for value in values]
-        if self._rows or NoneType not in map(type, values):
-            return list(islice(made, len(values)))
         return [None if value is None else next(made) for value in values]
 
 
 class Objects:
     """Objects of one type, each with the selected fields in the response's order."""
 
-    def __init__(self, fields: Sequence[tuple[str, object]], row: Callable[[Any], Any] | None) -> None:
-        self._fields = fields
-        self._row = row
-        self._steps = [step for _, step in fields if isinstance(step, Step)]
+    def __init__(self, selection: Selection) -> None:
+        self.selection = selection
+        self._steps = [step for _, step in selection.fields if isinstance(step, Step)]
         self._several = sum(step.asks for step in self._steps) > 1
-        self._function: Build | None = None
+        self._at_once = AT_ONCE
+        self._function: Build
         self.asks = any(step.asks for step in self._steps)
 
-    def write(self, columns: Sequence[str]) -> None:
-        """Write the function, now that it is known which columns a row has."""
-        self._function = function(self._fields, columns)
+    def write(self, columns: Columns) -> None:
+        """Write the functions, now that it is known which columns rows have."""
+        writer = Writer(columns)
+        self._function = writer.function(self.selection)
+        self._at_once = LISTS_AT_ONCE if writer.lists else AT_ONCE
         for step in self._steps:
-            step.place(columns)
+            step.write(columns.get(self.selection.type_name, ()), columns)
 
-    async def build(self, run: Run, values: Values) -> Values:
-        function = self._function
-        assert function
-        sources = [self._row(value) for value in values] if self._row else values
+    async def build(self, host: Host, variables: VariableValues, values: Values) -> Values:
+        function, row, at_once = self._function, self.selection.row, self._at_once
         below: list[Values] = []
-        if self._several:
-            below = await run.host.together([step.values(run, sources) for step in self._steps])
-        else:
-            for step in self._steps:
-                below.append(await step.values(run, sources))  # a comprehension would be a coroutine more
-        if len(sources) <= AT_ONCE:
-            return function(run.info, sources, *below)
-        made: Values = []
-        for at in range(0, len(sources), AT_ONCE):
-            end = at + AT_ONCE
-            await run.host.turn(AT_ONCE * len(self._fields))
-            made += function(run.info, sources[at:end], *(values[at:end] for values in below))
+        if self._steps:
+            sources = [row(value) for value in values] if row else values
+            if self._several:
+                below = await host.together([step.values(host, variables, sources) for step in self._steps])
+            else:
+                for step in self._steps:
+                    below.append(await step.values(host, variables, sources))
+        made = function(host, values[:at_once], *below)
+        for at in range(at_once, len(values), at_once):
+            await host.turn()
+            made += function(host, values[at : at + at_once], *(each[at : at + at_once] for each in below))
         return made
 
 
@@ -165,33 +149,44 @@ class Kinds:
         self._type_name = type_name
         self.asks = any(each.asks for each in objects.values())
 
-    async def build(self, run: Run, values: Values) -> Values:
+    def write(self, columns: Columns) -> None:
+        for objects in self._objects.values():
+            objects.write(columns)
+
+    async def build(self, host: Host, variables: VariableValues, values: Values) -> Values:
         groups: dict[str, Values] = {}
         names = [self._type_name(value) for value in values]
         for name, value in zip(names, values, strict=True):
             groups.setdefault(name, []).append(value)
-        branches = [self._objects[name].build(run, group) for name, group in groups.items()]
-        made = await run.host.together(branches) if len(branches) > 1 else [await branch for branch in branches]
+        branches = [self._objects[name].build(host, variables, group) for name, group in groups.items()]
+        made = await host.together(branches) if len(branches) > 1 else [await branch for branch in branches]
         found = {name: iter(each) for name, each in zip(groups, made, strict=True)}
         return [next(found[name]) for name in names]
 
 
+# What is made of the values that a field has; it `asks` where there are joints below.
+Child = Scalars | Objects | Kinds
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """An operation that can be run as often as wanted; `columns` are those that it wants of each type's rows."""
+    """An operation that can be run as often as wanted; `columns` are those that it wants of each table."""
 
-    columns: Mapping[str, tuple[str, ...]]
+    columns: Mapping[Any, tuple[str, ...]]
     variables: Variables
     permissions: Sequence[Callable[..., Any]]
     root: Child
 
-    async def run(self, info: Any, sent: Mapping[str, Any], host: Host) -> dict[str, Any]:
+    async def run(self, host: Host, sent: Mapping[str, Any]) -> dict[str, Any]:
         """The response's data; anything that goes wrong, Unplanned or not, is graphql-core's to tell."""
-        run = Run(info, self.variables.coerced(sent), host)
+        variables = self.variables.coerced(sent)
         for permission in self.permissions:
-            if await permission(None, info) is not True:
+            if await permission(None, host) is not True:
                 raise Unplanned
-        return (await self.root.build(run, [None]))[0]
+        (data,) = await self.root.build(host, variables, [None])
+        if host.values > AT_ONCE:
+            await host.turn()
+        return data
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +195,6 @@ class Payloads:
 
     steps: Mapping[str, Step]
 
-    async def completed(self, key: str, result: Any, info: Any, variables: VariableValues, host: Host) -> Any:
+    async def completed(self, key: str, result: Any, host: Host, variables: VariableValues) -> Any:
         """A field's result as the response has it; after anything that goes wrong, it is graphql-core's to complete."""
-        return (await self.steps[key].values(Run(info, variables, host), [result]))[0]
+        return (await self.steps[key].values(host, variables, [result]))[0]

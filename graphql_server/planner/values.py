@@ -27,7 +27,8 @@ from graphql.execution.values import VariableValues
 from graphql_server.planner.links import Taken, Unplanned
 
 # What a value must not be to be written as it is; all else goes through the scalar's own serialization.
-INT = "type({0}) is not int or not -2147483648 <= {0} <= 2147483647"
+# Numbers up to 2**30 Python compares in a single step.
+INT = "type({0}) is not int or not -1073741824 < {0} < 1073741824"
 UNUSUAL: Mapping[Any, str] = {
     GraphQLInt: INT,
     GraphQLString: "type({0}) is not str",

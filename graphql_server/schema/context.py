@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import strawberry
 
@@ -72,12 +71,6 @@ class Context:
         if self._user is None:
             self._user = asyncio.create_task(self._users.authenticate(self._token))
         return await self._user
-
-
-class Planned(NamedTuple):
-    """What resolvers have for `info` when they are run as planned; one that wants more is run by graphql-core."""
-
-    context: Context
 
 
 Info = strawberry.Info[Context, None]

@@ -1,7 +1,7 @@
 """Parses and validates documents, and remembers those that were good: front ends send the same few over and over."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -74,9 +74,8 @@ class Documents:
             return str(error)
         return ""
 
-    async def plan(self, operation: Ready, variables: Mapping[str, Any]) -> Plan | Payloads | None:
-        """The plan for an operation with these variables; None where graphql-core must run it."""
-        conditions = operation.conditions(variables)
+    async def plan(self, operation: Ready, conditions: tuple[bool, ...] | None) -> Plan | Payloads | None:
+        """The plan for an operation under these conditions; None where graphql-core must run it."""
         if conditions is None:
             return None
         if conditions not in operation.plans:

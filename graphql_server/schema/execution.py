@@ -19,7 +19,7 @@ from graphql_server.deadlines import Deadline, Deadlines
 from graphql_server.errors import BadRequest, QueryTooComplex, Unavailable
 from graphql_server.planner import Payloads, Plan, Planner
 from graphql_server.schema.answers import Answer, answer_of, formatted, refused, timed_out, told
-from graphql_server.schema.context import Context, Planned
+from graphql_server.schema.context import Context
 from graphql_server.schema.documents import MOST_ERRORS, Documents
 from graphql_server.schema.fields import links_of
 from graphql_server.schema.limits import Limits
@@ -32,7 +32,7 @@ from graphql_server.schema.permissions import GuardedSchema
 from graphql_server.schema.query import Query
 from graphql_server.schema.scalars import SCALARS
 from graphql_server.schema.subscription import Subscription
-from graphql_server.schema.types import STORED, TABLES
+from graphql_server.schema.types import TABLES
 
 SUBSCRIPTION = OperationType.SUBSCRIPTION.value
 ONLY_STREAMS = (
@@ -75,7 +75,7 @@ class Executor:
         schema = build_schema()
         # Strawberry has no public way to graphql-core's schema.
         self._schema = schema._schema  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-        planner = Planner(self._schema, links_of(schema, STORED))
+        planner = Planner(self._schema, links_of(schema, TABLES))
         self.documents = Documents(self._schema, planner, limits, introspection=introspection)
         self._rounds = Rounds()
         self.planned = self.handed_over = 0
@@ -117,7 +117,8 @@ class Executor:
         if kind is OperationType.MUTATION:
             deadline.lift()
             context.hurry(deadline.end, self._seconds)
-        plan = await self.documents.plan(ready, operation.variables)
+        conditions = ready.conditions(operation.variables)
+        plan = ready.plans.get(conditions) or await self.documents.plan(ready, conditions)
         if isinstance(plan, Plan) and (data := await self._as_planned(plan, operation, context)) is not None:
             self.planned += 1
             return Answer({"data": data}, operation="query")
@@ -166,12 +167,11 @@ class Executor:
 
     async def _as_planned(self, plan: Plan, operation: Operation, context: Context) -> dict[str, Any] | None:
         """The data; None where anything went wrong, for graphql-core to tell what by running the query itself."""
-        columns = {TABLES[name]: columns for name, columns in plan.columns.items()}
         try:
             for presume in (True, False):
-                context.start(columns, presume=presume)
-                data = await plan.run(Planned(context), operation.variables, Host(self._rounds, context.pace))
-                if not presume or await context.loaders.proved():
+                context.start(plan.columns, presume=presume)
+                data = await plan.run(Host(context, self._rounds, context.pace), operation.variables)
+                if not context.loaders.presumed or await context.loaders.proved():
                     return data
         except Exception as error:  # noqa: BLE001 - graphql-core meets it again, and tells it to the client and the log
             log.debug("handed over", reason=repr(error))

@@ -16,6 +16,7 @@ from strawberry.types.arguments import convert_argument
 from strawberry.types.field import StrawberryField
 
 from graphql_server.engines import Row
+from graphql_server.listings import Table
 from graphql_server.planner import Joint, Leaf, Link, Links, Part, Root
 
 LINK = "link"
@@ -105,8 +106,8 @@ def _field(resolver: Callable[..., Any], description: str, link: Link, directive
     return strawberry.field(resolver=resolver, description=description, metadata={LINK: link}, directives=directives)
 
 
-def links_of(schema: strawberry.Schema, stored: Mapping[str, type[Stored]]) -> Links:
-    """What the planner has to know; `stored` are the types that are kept in the database, by name."""
+def links_of(schema: strawberry.Schema, tables: Mapping[str, Table]) -> Links:
+    """What the planner has to know; `tables` are those of the types that are kept in the database, by name."""
     graphql: Any = schema._schema  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - there is no public way
     links: dict[tuple[str, str], Link] = {}
     for type_name, type_ in graphql.type_map.items():
@@ -118,7 +119,7 @@ def links_of(schema: strawberry.Schema, stored: Mapping[str, type[Stored]]) -> L
                     links[type_name, name] = link
     return Links(
         fields=links,
-        columns={name: type_.COLUMNS for name, type_ in stored.items()},
+        tables=tables,
         row=attrgetter("row"),
         type_name=lambda value: value.__strawberry_definition__.name,
         taken=partial(_taken, schema),

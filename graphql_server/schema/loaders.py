@@ -128,8 +128,8 @@ class Loaders:
     def __init__(self, source: Source, pace: Pace, *, presume: bool = False) -> None:
         self.source = source
         self._pace = pace
-        self._presume = presume and source.columns[datasets.TABLE] == datasets.TABLE.columns[:1]
-        self._presumed = set[int]()
+        self._presume = presume and len(source.columns[datasets.TABLE]) == 1
+        self.presumed = set[int]()
 
     @cached_property
     def slices(self) -> Loader[tuple[Listing, Span], Slice]:
@@ -147,11 +147,11 @@ class Loaders:
     def images(self) -> Loader[int, Row | None]:
         return Loader(partial(self.source.rows, images.TABLE), self._pace)
 
-    def presumed(self, pk: int) -> Row | None:
+    def presume(self, pk: int) -> Row | None:
         """The row of a dataset of which nothing is wanted but its key, as if it were there: its images may prove it."""
         if not self._presume:
             return None
-        self._presumed.add(pk)
+        self.presumed.add(pk)
         return (pk,)
 
     async def pages(self, keys: Sequence[tuple[Listing, Span]]) -> list[Slice]:
@@ -161,14 +161,14 @@ class Loaders:
             found = await slices(self.source.database, listing, [span], self.source.columns[listing.table])
         else:
             found = await self.slices.load_many(keys)
-        if self._presumed:
+        if self.presumed:
             # An image has a dataset: the database holds it to that.
-            self._presumed -= {span.parent for (_, span), slice in zip(keys, found, strict=True) if slice.rows}
+            self.presumed -= {span.parent for (_, span), slice in zip(keys, found, strict=True) if slice.rows}
         return found
 
     async def proved(self) -> bool:
         """Whether all datasets are there that were presumed to be."""
-        return not self._presumed or None not in await self.datasets.load_many(self._presumed)
+        return None not in await self.datasets.load_many(self.presumed)
 
     def forget(self, until: float | None = None, failure: Unavailable | None = None) -> None:
         """Forget what was loaded: it has changed, or is to be read again, but neither after `until` nor a `failure`."""

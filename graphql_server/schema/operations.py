@@ -61,7 +61,7 @@ class Ready:
     def __init__(self, document: DocumentNode, node: OperationDefinitionNode, names: list[str], cost: Cost) -> None:
         self.node = node
         self.cost = cost
-        self.plans: dict[tuple[bool, ...], Plan | Payloads | None] = {}
+        self.plans: dict[tuple[bool, ...] | None, Plan | Payloads | None] = {}
         self._document = document
         self._names = names
         self._defaults = {

@@ -146,17 +146,20 @@ VALUES_PER_FIELD = 100
 
 
 class Host:
-    """Runs plans at the same pace."""
+    """Runs a plan at the same pace; resolvers that want more for `info` are run by graphql-core."""
 
-    def __init__(self, rounds: Rounds, pace: Pace) -> None:
+    def __init__(self, context: Any, rounds: Rounds, pace: Pace) -> None:
+        self.context = context
+        self.values = 0
         self._rounds = rounds
         self._pace = pace
         pace.branches = 1
 
-    async def turn(self, values: int) -> None:
+    async def turn(self) -> None:
         if self._rounds.spent:
             await self._pace.turn(self._rounds)
-        self._rounds.add(values // VALUES_PER_FIELD + 1)
+        self._rounds.add(self.values // VALUES_PER_FIELD + 1)
+        self.values = 0
 
     async def together(self, branches: Sequence[Awaitable[list[Any]]]) -> list[list[Any]]:
         self._pace.branches += len(branches) - 1

@@ -11,7 +11,7 @@ from graphql.execution.values import VariableValues
 
 from graphql_server.errors import Unavailable
 from graphql_server.planner import Payloads
-from graphql_server.schema.context import Context, Planned
+from graphql_server.schema.context import Context
 from graphql_server.schema.pacing import Host, PacedExecutor, Rounds
 
 log = structlog.stdlib.get_logger(__name__)
@@ -30,8 +30,8 @@ class Completion:
         """A field's result as the response has it: what is done is done, and only told of a second time."""
         context = self._context
         try:
-            host = Host(self._rounds, context.pace)
-            completed = await self._plan.completed(key, result, Planned(context), variables, host)
+            host = Host(context, self._rounds, context.pace)
+            completed = await self._plan.completed(key, result, host, variables)
         except Exception as error:  # noqa: BLE001 - graphql-core meets it again, and tells it to the client and the log
             log.debug("handed over", reason=repr(error))
             self.handed_over += 1

@@ -60,7 +60,7 @@ class Query:
         self, info: Info, pk: Annotated[int, strawberry.argument(description="The dataset's key.")]
     ) -> Dataset | None:
         # What a page of its images may prove need not be asked for.
-        row = info.context.loaders.presumed(pk) if 0 < pk <= LARGEST_INT else None
+        row = info.context.loaders.presume(pk) if 0 < pk <= LARGEST_INT else None
         return Dataset(row=row) if row else await load(info, "Dataset", pk)
 
     @strawberry.field(description="The open dataset, which fixes are saved into.")

@@ -35,7 +35,7 @@ def pk_of(global_id: str) -> tuple[str, int]:
         name, _, pk = base64.b64decode(global_id, validate=True).decode().partition(":")
     except (binascii.Error, ValueError):
         name, pk = "", ""
-    if name not in STORED or not (pk.isascii() and pk.isdigit() and len(pk) <= 10):
+    if name not in TABLES or not (pk.isascii() and pk.isdigit() and len(pk) <= 10):
         raise BadUserInput(f"'{global_id:.100}' is the id of no Dataset or Image.")
     return name, int(pk)
 
@@ -163,4 +163,3 @@ class Image(Node):
 
 
 TABLES = {"Dataset": datasets.TABLE, "Image": images.TABLE}
-STORED: dict[str, type[Dataset | Image]] = {"Dataset": Dataset, "Image": Image}
