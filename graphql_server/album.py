@@ -21,7 +21,9 @@ from graphql_server.models import ImageInfo
 from graphql_server.pictures import Decoder
 from graphql_server.saves import Save, Saved, discard, save_all
 
-AT_ONCE = 32  # saves; the clock of a transaction runs for those who wait for it too
+# Saves under way: half of them are staged, while the other half is saved by one transaction, whose clock runs for those
+# who wait for it too.
+AT_ONCE = 64
 ONE = f"SELECT {', '.join(TABLE.columns)} FROM {TABLE.name} WHERE pk = ?"
 
 log = structlog.stdlib.get_logger(__name__)
@@ -40,7 +42,7 @@ class Album:
     groups: Groups[Save, Saved] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "groups", Groups(partial(save_all, self.database, self.media), AT_ONCE))
+        object.__setattr__(self, "groups", Groups(partial(save_all, self.database, self.media), AT_ONCE // 2))
 
     async def save_fix(self, file: Readable, fix: Fix, until: float | None = None) -> Saved:
         """Save a photo into the untrained dataset; gives its row once that and the file are on disk.

@@ -1,61 +1,54 @@
 """What there is only so much of, for tasks that each need a part."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 
 class Budget:
-    """Pixels that may be decoded at the same time, given out in the order in which they were asked for."""
+    """Pixels, or bytes, that tasks may have at the same time, given out in the order in which they were asked for."""
 
-    def __init__(self, pixels: int) -> None:
-        self._left = pixels
+    def __init__(self, size: int) -> None:
+        self._left = size
         self._first = asyncio.Lock()  # It is fair, so that many small pictures keep no large one waiting for ever.
         self._given = asyncio.Event()
 
-    async def take(self, pixels: int) -> None:
+    async def take(self, size: int) -> None:
         """Wait until so many, no more than the whole budget, are left."""
         async with self._first:
-            while pixels > self._left:
+            while size > self._left:
                 self._given.clear()
                 await self._given.wait()
-            self._left -= pixels
+            self._left -= size
 
-    def give(self, pixels: int) -> None:
-        self._left += pixels
+    def give(self, size: int) -> None:
+        self._left += size
         self._given.set()
 
-
-class Places:
-    """Room for so many, in the order in which they came; who takes long to settle gives the place away."""
-
-    def __init__(self, number: int, patience: float) -> None:
-        self._free = asyncio.Semaphore(number)
-        self._patience = patience
-
     @asynccontextmanager
-    async def place(self) -> AsyncGenerator["Place"]:
-        """Wait for a place, and have it until the block ends, if `settle` is called in time."""
-        await self._free.acquire()
-        place = Place(self._free, self._patience)
+    async def share(self, size: int, seconds: float) -> AsyncGenerator["Share"]:
+        """Have a part until the block ends; but only for so many seconds, unless it is settled by then."""
+        await self.take(size)
+        share = Share(partial(self.give, size), seconds)
         try:
-            yield place
+            yield share
         finally:
-            place.leave()
+            share.end()
 
 
-class Place:
-    """A place that somebody has, or has had."""
+class Share:
+    """A part of a budget that somebody has, or has had."""
 
-    def __init__(self, free: asyncio.Semaphore, patience: float) -> None:
-        self._free: asyncio.Semaphore | None = free
-        self._late = asyncio.get_running_loop().call_later(patience, self.leave)
+    def __init__(self, give: Callable[[], None], seconds: float) -> None:
+        self._give: Callable[[], None] | None = give
+        self._late = asyncio.get_running_loop().call_later(seconds, self.end)
 
     def settle(self) -> None:
         self._late.cancel()
 
-    def leave(self) -> None:
+    def end(self) -> None:
         self._late.cancel()
-        if self._free:
-            self._free.release()
-            self._free = None
+        if self._give:
+            self._give()
+            self._give = None

@@ -64,6 +64,7 @@ class Media:
 
     def __init__(self, root: Path, url: str, keys: tuple[str, ...], seconds: int) -> None:
         self.root = root
+        self._staged = root / STAGING
         addresses = Addresses(url, keys, seconds)
         self.address, self.check = addresses.address, addresses.check
         self._local = disk.is_local(root)
@@ -87,7 +88,7 @@ class Media:
         what it raises is a failure. Raises BadUserInput when it is empty, FileTooLarge beyond max_bytes,
         StorageUnavailable.
         """
-        path = self.root / STAGING / uuid4().hex
+        path = self._staged / uuid4().hex
         try:
             with _storage():
                 return await self._copy(source, path, max_bytes, look)

@@ -386,9 +386,9 @@ def in_memory(port: int) -> list[int]:
 
 @contextlib.contextmanager
 def reading_one_form(settings: Settings, seconds: float) -> Generator[tuple[Server, int]]:
-    """A server that reads one form at a time, and waits so long for it; its port."""
+    """A server that has room for one form of 60 kB, and waits so long for it; its port."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(requests, "FORMS", 1)
+        patch.setattr(requests, "FORMS_BYTES", 100_000)
         patch.setattr(requests, "FORM_SECONDS", seconds)
         with running(settings) as server:
             yield server, int(server.url.rpartition(":")[2])
@@ -417,7 +417,7 @@ def test_nobody_waits_for_who_sends_a_photo_slowly(database_url: str, media_root
         reading_one_form(settings_for(database_url, media_root), 0.2) as (server, port),
         socket.create_connection(("127.0.0.1", port), 10) as slow,
     ):
-        first, second = saving(photo())
+        first, second = saving(photo().ljust(60_000))
         slow.sendall(first)
         wait_until(lambda: in_memory(port) == [0])
         server.save(photo())

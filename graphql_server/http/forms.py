@@ -29,7 +29,7 @@ async def fields_of(request: Request, max_bytes: int, deadlines: Deadlines) -> d
     """What the form's operation is made of, its files in their places; they are closed with the request."""
     parser = _FormParser(
         request.headers,
-        _pieces(Body(dict(request.headers.raw), request.receive, max_bytes, deadlines)),
+        Body(dict(request.headers.raw), request.receive, max_bytes, deadlines),
         max_files=MOST_FILES,
         max_fields=2,
         max_part_size=JSON_BYTES,
@@ -55,24 +55,19 @@ async def fields_of(request: Request, max_bytes: int, deadlines: Deadlines) -> d
     return fields
 
 
-async def _pieces(body: Body) -> AsyncGenerator[bytes]:
-    while body.more:
-        yield await body.piece()
-
-
 class _FormParser(MultiPartParser):
     """Starlette's parser, which itself takes a form that breaks off for a whole one and leaves its last file open."""
 
-    def __init__(self, headers: Headers, stream: AsyncGenerator[bytes, None], **limits: int) -> None:
-        super().__init__(headers, self._to_the_end(stream), **limits)
+    def __init__(self, headers: Headers, body: Body, **limits: int) -> None:
+        super().__init__(headers, self._pieces(body), **limits)
         self._ended = False
 
     def on_end(self) -> None:
         self._ended = True
 
-    async def _to_the_end(self, stream: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-        async for chunk in stream:
-            yield chunk
+    async def _pieces(self, body: Body) -> AsyncGenerator[bytes, None]:
+        while body.more:
+            yield await body.piece()
         if not self._ended:
             raise BadRequest("The form breaks off.")
 

@@ -11,7 +11,7 @@ from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.types import Receive, Scope
 
-from graphql_server.budget import Places
+from graphql_server.budget import Budget
 from graphql_server.deadlines import Deadlines
 from graphql_server.errors import BadRequest
 from graphql_server.http import bodies, forms, persisted
@@ -23,8 +23,9 @@ JSON_BYTES = 1024 * 1024
 # So much is read and prepared for somebody whom the user server has not been asked about yet: a document of 4 kB may
 # take 20 milliseconds, and introspection has 2 kB.
 SHORT_BYTES = 4 * 1024
-# So many forms are read or being answered; one that takes longer to come than these seconds is no longer counted.
-FORMS, FORM_SECONDS = 64, 1.0
+# So much of forms is in memory at once. Each counts for a mebibyte at most, since larger files lie on the disk, and no
+# longer than for these seconds while it comes.
+FORMS_BYTES, FORM_BYTES, FORM_SECONDS = 8 * 1024 * 1024, 1024 * 1024, 0.1
 STRANGER_BYTES = 16 * 1024  # of a message on a WebSocket, which brings the token
 
 
@@ -79,16 +80,16 @@ async def from_json(headers: Headers, receive: Receive, admit: Admit, deadlines:
 
 
 class Forms:
-    """Reads multipart forms of `max_bytes` at most, a few at a time.
+    """Reads multipart forms of `max_bytes` at most, and no more at a time than memory is to hold.
 
-    A thousand photos that came together would all lie in memory, while some are saved. But who sends one slowly is
-    no longer counted after a while, so that nobody waits for him.
+    A thousand photos that came together would all lie there, while some are saved. But who sends one slowly is no
+    longer counted after a while, so that nobody waits for him.
     """
 
     def __init__(self, max_bytes: int, deadlines: Deadlines) -> None:
         self._max_bytes = max_bytes
         self._deadlines = deadlines
-        self._places = Places(FORMS, FORM_SECONDS)
+        self._memory = Budget(FORMS_BYTES)
 
     @asynccontextmanager
     async def operation(self, request: Request, admit: Admit) -> AsyncGenerator[Operation]:
@@ -98,10 +99,12 @@ class Forms:
         """
         forms.check_preflight(request)
         await admit()
-        async with self._places.place() as place:
+        declared = request.headers.get("content-length", "")
+        size = min(int(declared), FORM_BYTES) if declared.isdigit() else FORM_BYTES
+        async with self._memory.share(size, FORM_SECONDS) as share:
             try:
                 operation = operation_of(await forms.fields_of(request, self._max_bytes, self._deadlines))
-                place.settle()
+                share.settle()
                 yield operation
             finally:
                 await request.close()
