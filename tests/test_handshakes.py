@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Generator
+from contextlib import suppress
 
 import httpx
 import orjson
@@ -75,3 +76,12 @@ def test_who_asks_for_a_websocket_before_an_answer_has_come_gets_only_the_answer
     received = sent(shared, b"POST /graphql HTTP/1.1\r\n" + head.encode() + b"\r\n" + request.read() + upgrade())
     assert received.startswith(b"HTTP/1.1 200 ")
     assert received.endswith(b'{"data":{"untrained":{"title":"untrained"}}}')
+
+
+def test_who_sends_no_frames_before_the_handshake_is_complete_is_broken_off(
+    shared: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    with suppress(ConnectionResetError):
+        sent(shared, upgrade() + b"\xff" * 20_000)
+    shared.data(QUERY)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []

@@ -183,17 +183,6 @@ def test_headers_without_an_end_are_cut_and_cost_no_memory(process: Process, sta
     assert_serves(process)
 
 
-def test_headers_behind_a_body_that_have_no_end_cost_no_memory(process: Process) -> None:
-    before = memory(process)
-    start = head(more=b"content-type: application/json\r\ntransfer-encoding: chunked\r\n") + b"1\r\n{\r\n0\r\n"
-    with connect(process) as connection:
-        connection.sendall(start)
-        for _ in range(30):
-            connection.sendall((b"x: " + b"y" * 1000 + b"\r\n") * 1000)
-        assert memory(process) - before < 10_000_000
-    assert_serves(process)
-
-
 EXPECT = b"expect: 100-continue\r\n"
 
 
@@ -390,6 +379,47 @@ def test_pipelined_requests_are_answered_in_turn(process: Process) -> None:
         received = b""
         while received.count(b'"untrained"') < 3:
             received += connection.recv(65536)
+
+
+def test_requests_that_wait_for_their_turn_are_left_to_the_kernel(process: Process) -> None:
+    before = memory(process)
+    request = b"GET /healthz HTTP/1.1\r\nhost: here\r\n" + b"a:b\r\n" * 90 + b"\r\n"
+    with connect(process) as connection:
+        connection.settimeout(1)
+        sent = 0
+        with contextlib.suppress(TimeoutError):
+            while sent < 10_000:
+                connection.sendall(request * 100)
+                sent += 100
+        assert memory(process) - before < 10_000_000
+    assert_serves(process)
+
+
+def test_a_body_whose_answer_has_been_sent_is_read_to_its_end(process: Process) -> None:
+    with connect(process) as connection:
+        connection.settimeout(5)
+        connection.sendall(head(b"POST /nowhere HTTP/1.1", more=LENGTH % (10 * len(MEGABYTE))) + MEGABYTE * 10)
+        assert answer(connection)[0] == 404
+        connection.sendall(head(more=as_json(QUERY)) + QUERY)
+        assert answer(connection)[0] == 200
+
+
+ENDLESS: dict[str, tuple[bytes, bytes]] = {
+    "an extension of a chunk": (b"1;", b"a" * 65_536),
+    "headers behind the body": (b"1\r\n{\r\n0\r\n", b"x: y\r\n" * 10_000),
+    "a header behind the body": (b"1\r\n{\r\n0\r\nx: ", b"y" * 65_536),
+}
+
+
+@pytest.mark.parametrize("kind", ENDLESS)
+def test_what_comes_with_a_body_without_being_of_it_is_cut(process: Process, kind: str) -> None:
+    start, filler = ENDLESS[kind]
+    before = memory(process)
+    more = b"content-type: application/json\r\ntransfer-encoding: chunked\r\n"
+    status, body, sent = send(process, [head(more=more) + start, *[filler] * 500])
+    assert (status, code(body)) == (431, "HEADERS_TOO_LARGE")
+    assert sent < 20_000_000
+    assert memory(process) - before < 10_000_000
 
 
 def test_many_requests_at_once_may_ask_for_another_protocol(process: Process) -> None:

@@ -5,6 +5,7 @@ import socket
 import struct
 import time
 from collections.abc import Generator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,12 @@ from tests.shared import sharing
 from tests.test_request_log import UPGRADE
 
 QUERY = "{ untrained { title } }"
+
+
+def masked(text: bytes) -> bytes:
+    """A text as the frame of a client whose mask changes nothing."""
+    assert len(text) < 126
+    return bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text
 
 
 @pytest.fixture(scope="module", params=["sqlite"])
@@ -243,6 +250,32 @@ def unplug(connection: socket.socket) -> None:
     connection.setsockopt(socket.SOL_SOCKET, 26, program)  # SO_ATTACH_FILTER
 
 
+FLOODS = {
+    "pings": b"\x89\x80abcd",
+    "pongs": b"\x8a\x80abcd",
+    "pieces of a text": b"\x00\x80abcd",
+    "texts": masked(b'{"type":"ping"}'),
+}
+
+
+@pytest.mark.parametrize("kind", FLOODS)
+def test_a_flood_of_small_frames_closes_the_connection(
+    quick: Server, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each costs the server far more than its sender: a quarter of a megabyte held all others up for a second."""
+    with socket.create_connection(("127.0.0.1", int(quick.url.rpartition(":")[2])), 10) as flooding:
+        flooding.sendall(UPGRADE + b"\r\n")
+        assert b" 101 " in flooding.recv(65536)
+        flooding.sendall(b"\x01\x80abcd" * (kind == "pieces of a text") + FLOODS[kind] * 5000)
+        received = b""
+        with suppress(ConnectionResetError):
+            while piece := flooding.recv(65536):
+                received += piece
+    assert b"\x03\xf0Too many frames" in received  # 1008
+    quick.data(QUERY)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 def welcomed(server: Server) -> None:
     """Connect within 10 seconds: a client may see the end of its connection before the server counts it as gone."""
     end = time.monotonic() + 10
@@ -257,12 +290,6 @@ def begun(server: Server) -> bool:
     except ConnectionClosedError:
         return False
     return True
-
-
-def masked(text: bytes) -> bytes:
-    """A text as the frame of a client whose mask changes nothing."""
-    assert len(text) < 126
-    return bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text
 
 
 def storm(server: Server, count: int) -> None:

@@ -9,7 +9,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from graphql_server.errors import error_body
 from graphql_server.http.handshakes import WebSocket
-from graphql_server.http.transports import Joined, bound, end_in_time
+from graphql_server.http.transports import Flow, Joined, bound, end_in_time
 
 HEAD_BYTES = 32 * 1024
 # What is read at once: nearly all requests without files fit into the first.
@@ -38,13 +38,14 @@ class Protocol(HttpToolsProtocol):
     parser: Any
     _refusal = 400, "BAD_REQUEST", "This is no HTTP request."
     _in_head = _began_now = False
-    _head = 0
+    _head = 0  # bytes of a head, or of a body's heads and trailers since the last that was of the body itself
     _deadline: asyncio.TimerHandle | None = None
     _left: int | None = None  # bytes that are still taken; where it is a number, no more requests are read
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - as uvicorn has it
         super().connection_made(transport)
         bound(transport)
+        self.flow = Flow(transport, self.pipeline)
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -62,13 +63,17 @@ class Protocol(HttpToolsProtocol):
         self._read(data)
         if self._left is not None:
             return
-        if self.cycle and self.cycle.more_body and self.cycle.body:
+        cycle = self._answering
+        coming = cycle and cycle.more_body
+        if coming and cycle.body:
             self.flow.pause_reading()  # until somebody asks for it; the kernel keeps what comes
+            self._head = 0
+            return
         # uvicorn's own clock has stopped at these data, although they may be no request, or a part of its head.
-        if not self._deadline and (self._in_head or not self._answering):
+        if not self._deadline and (self._in_head or not cycle):
             self._await_head()
-        # What a head begins in may hold the body before it as well.
-        if self._in_head and not self._began_now:
+        # What a head begins in may hold the body before it as well; chunks may say more of themselves than they hold.
+        if coming or (self._in_head and not self._began_now):
             self._head += len(data)
             if self._head > HEAD_BYTES:
                 self._refuse(431, "HEADERS_TOO_LARGE", f"The headers are larger than {HEAD_BYTES} bytes.")
@@ -105,7 +110,7 @@ class Protocol(HttpToolsProtocol):
         self._stop_waiting()  # its own time begins with what has just come
 
     def on_headers_complete(self) -> None:
-        self._in_head = False
+        self._in_head, self._head = False, 0
         self._stop_waiting()
         size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
         if size > HEAD_BYTES or len(self.headers) > HEADERS:

@@ -2,9 +2,10 @@
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import FlowControl
 
 # How long somebody may take nothing of what is sent.
 STALL_SECONDS = 30.0
@@ -25,6 +26,18 @@ def end_in_time(transport: asyncio.Transport, config: Config, loop: asyncio.Abst
     """Break off when the time for a shutdown is over; uvicorn then cancels what runs, but waits for what is unsent."""
     if seconds := config.timeout_graceful_shutdown:
         loop.call_later(seconds, transport.abort)
+
+
+class Flow(FlowControl):
+    """Reads no more while requests wait for their turn; uvicorn would read on with each answer, and keep them all."""
+
+    def __init__(self, transport: asyncio.Transport, waiting: Collection[object]) -> None:
+        super().__init__(transport)
+        self._waiting = waiting
+
+    def resume_reading(self) -> None:
+        if not self._waiting:
+            super().resume_reading()
 
 
 class Joined:

@@ -6,7 +6,7 @@ https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md
 import asyncio
 import time
 from collections.abc import Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any, cast
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -93,7 +93,8 @@ async def _serve(socket: WebSocket, live: Live) -> int:
         except TooManySubscriptions as error:
             raise Closed(TRY_AGAIN, str(error)) from None
     except Closed as closed:
-        await socket.close(closed.code, closed.reason)
+        with suppress(WebSocketDisconnect):
+            await socket.close(closed.code, closed.reason)
         return closed.code
     except WebSocketDisconnect as gone:
         return gone.code
