@@ -41,29 +41,30 @@ class Copy:
     """A new file that is written and hashed piece by piece; with the last one it is closed and on the disk."""
 
     def __init__(self, path: Path, look: Look) -> None:
-        self._path = path
+        self.path = path
         self._look = look
-        self._file: int | None = None
+        self._file: list[int] = []  # its descriptor, while it is open
         self.digest = hashlib.sha256()
 
     def add(self, piece: bytes, last: bool) -> None:  # noqa: FBT001 - as a thread is told
         """Write a piece; where it is the only one, `look` is called with it before, and may refuse it."""
-        if self._file is None:
+        if not self._file:
             if last:
                 self._look(piece)
-            self._file = _create(self._path)
+            self._file.append(_create(self.path))
         self.digest.update(piece)
         rest = memoryview(piece)
         while rest:
-            rest = rest[os.write(self._file, rest) :]
+            rest = rest[os.write(self._file[0], rest) :]
         if last:
-            os.fsync(self._file)
-            self.close()
+            os.fsync(self._file[0])
+            os.close(self._file.pop())
 
-    def close(self) -> None:
-        if self._file is not None:
-            descriptor, self._file = self._file, None
-            os.close(descriptor)
+    def discard(self) -> None:
+        """Remove it, done or not; this may be called more than once, but not while a piece is added."""
+        with suppress(IndexError):
+            os.close(self._file.pop())
+        self.path.unlink(missing_ok=True)
 
 
 def _create(path: Path) -> int:

@@ -24,6 +24,7 @@
         ├── UserServerUnavailable     USER_SERVER_UNAVAILABLE
         ├── DatabaseUnavailable       DATABASE_UNAVAILABLE
         ├── StorageUnavailable        STORAGE_UNAVAILABLE
+        │   └── StorageStalled
         ├── OperationTimedOut         OPERATION_TIMED_OUT
         ├── TooManySubscriptions      TOO_MANY_SUBSCRIPTIONS
         └── ServerStopping            SERVER_STOPPING
@@ -141,6 +142,10 @@ class DatabaseUnavailable(Unavailable):
 
 class StorageUnavailable(Unavailable):
     code = "STORAGE_UNAVAILABLE"
+
+
+class StorageStalled(StorageUnavailable):
+    """The folder of pictures does not answer; what was begun there may still be done, and is then undone."""
 
 
 class OperationTimedOut(Unavailable):

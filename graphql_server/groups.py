@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from graphql_server.errors import DatabaseUnavailable, OperationTimedOut
+from graphql_server.errors import DatabaseUnavailable, OperationTimedOut, StorageStalled
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -99,8 +99,8 @@ class Groups(Generic[T, R]):
         try:
             outcomes = await self._work([member.thing for member in group], max(group[0].since, self._done))
         except Exception as error:  # noqa: BLE001 - whoever waits for it is told
-            # Where only one is to blame, the others must not suffer; a database that is away or slow is so for all.
-            if len(group) == 1 or isinstance(error, DatabaseUnavailable | OperationTimedOut):
+            # Where only one is to blame, the others must not suffer; what is away or slow is so for all.
+            if len(group) == 1 or isinstance(error, DatabaseUnavailable | OperationTimedOut | StorageStalled):
                 return [error] * len(group)
         else:
             self._done = asyncio.get_running_loop().time()

@@ -1,9 +1,8 @@
 """The folder of pictures: stage, place, remove, read; what waits for the disk is done by threads."""
 
-import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Generator, Mapping
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +12,15 @@ from uuid import uuid4
 from graphql_server import disk
 from graphql_server.addresses import Addresses
 from graphql_server.disk import MAGIC_BYTES, STAGING, Copy, Found, Look, is_place
-from graphql_server.errors import BadUserInput, FileTooLarge, NotFound, StorageUnavailable
+from graphql_server.errors import BadUserInput, FileTooLarge, NotFound, StorageStalled, StorageUnavailable
+from graphql_server.threads import Late, Stalled, Threads
 
 PIECE_BYTES = 1024 * 1024
 # So much of a picture is on its way to a client at once, or somewhat more: who reads slowly costs no more memory.
 SENT_BYTES = 64 * 1024
-THREADS = 8  # A stalled network folder then holds these and not every thread of the process.
+THREADS = 8  # for each kind of work; a stalled network folder holds these and not every thread of the process
+# How long each call into the folder is waited for. A transaction waits while files are placed, and its locks are held.
+SECONDS, PLACING_SECONDS, PROBING_SECONDS = 10.0, 3.0, 2.0
 T = TypeVar("T")
 
 
@@ -40,7 +42,7 @@ class Opened:
     """A picture that is open for reading, and the threads that read on."""
 
     found: Found
-    threads: Executor
+    threads: Threads
 
     def close(self) -> None:
         os.close(self.found.descriptor)
@@ -52,7 +54,7 @@ class Opened:
             return
         while start < end:
             size = min(SENT_BYTES, end - start)
-            piece = await _finish(self.threads, os.pread, self.found.descriptor, size, start)
+            piece = await _run(self.threads, os.pread, self.found.descriptor, size, start)
             if not piece:
                 raise StorageUnavailable("The picture has become shorter.")
             start += len(piece)
@@ -68,18 +70,21 @@ class Media:
         addresses = Addresses(url, keys, seconds)
         self.address, self.check = addresses.address, addresses.check
         self._local = disk.is_local(root)
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="media")
-        # Apart, so that what a transaction waits for does not stand behind a thousand uploads.
-        self._staging = ThreadPoolExecutor(THREADS, thread_name_prefix="staging")
+        # Apart, so that what a transaction waits for does not stand behind a thousand uploads, nor reading behind what
+        # cannot be written.
+        self._reading = Threads("media-reading", THREADS, SECONDS)
+        self._staging = Threads("media-staging", THREADS, SECONDS)
+        self._placing = Threads("media-placing", THREADS, PLACING_SECONDS)
+        self._probing = Threads("media-probing", 1, PROBING_SECONDS)
 
     def close(self) -> None:
         """Let what the threads do come to its end, without waiting for it."""
-        self._threads.shutdown(wait=False)
-        self._staging.shutdown(wait=False)
+        for threads in (self._reading, self._staging, self._placing, self._probing):
+            threads.close()
 
     async def check_writable(self) -> None:
         """Raise StorageUnavailable unless pictures can be staged."""
-        await _finish(self._threads, disk.try_staging, self.root)
+        await _run(self._probing, disk.try_staging, self.root)
 
     async def stage(self, source: Readable, max_bytes: int, look: Look = lambda _: None) -> Staged:
         """Copy an upload to the disk and hash it on the way; a failure leaves nothing.
@@ -88,48 +93,54 @@ class Media:
         what it raises is a failure. Raises BadUserInput when it is empty, FileTooLarge beyond max_bytes,
         StorageUnavailable.
         """
-        path = self._staged / uuid4().hex
+        copy = Copy(self._staged / uuid4().hex, look)
         try:
             with _storage():
-                return await self._copy(source, path, max_bytes, look)
+                return await self._copy(source, copy, max_bytes)
+        except StorageStalled:
+            raise  # It is removed when the folder answers again.
         except BaseException:
             with suppress(StorageUnavailable):  # The first error tells more.
-                await _finish(self._staging, disk.discard, [path])
+                await _run(self._staging, copy.discard, in_the_end=True)
             raise
 
-    async def _copy(self, source: Readable, path: Path, max_bytes: int, look: Look) -> Staged:
+    async def _copy(self, source: Readable, copy: Copy, max_bytes: int) -> Staged:
         # Each call into a thread costs as much as it does for a small picture: there is one for each piece.
-        copy, size = Copy(path, look), 0
+        size = 0
         piece = await source.read(PIECE_BYTES)
-        try:
-            while piece:
-                size = _counted(size + len(piece), max_bytes)
-                following = await source.read(PIECE_BYTES)
-                await _finish(self._staging, copy.add, piece, not following)
-                piece = following
-        except BaseException:
-            await _finish(self._staging, copy.close)
-            raise
+        while piece:
+            size = _counted(size + len(piece), max_bytes)
+            following = await source.read(PIECE_BYTES)
+            await _run(self._staging, copy.add, piece, not following, late=lambda _: copy.discard())
+            piece = following
         if not size:
             raise BadUserInput("The file is empty.")
-        return Staged(path, size, copy.digest.hexdigest())
+        return Staged(copy.path, size, copy.digest.hexdigest())
 
     async def discard(self, *staged: Staged) -> None:
         """Remove staged names; those that are discarded already are fine."""
-        await _finish(self._threads, disk.discard, [each.path for each in staged])
+        await _run(self._placing, disk.discard, [each.path for each in staged], in_the_end=True)
 
     async def place(self, dataset_pk: int, staged: Mapping[str, Staged]) -> None:
         """Give staged files their final names, durably; raises FileExistsError rather than overwrite.
 
-        The staged names stay until `discard`, so that a file can be removed and placed again. After
-        StorageUnavailable or a cancellation the final names may be taken already: remove them.
+        The staged names stay until `discard`, so that files can be removed and placed again. Any other failure leaves
+        no final name, at the latest when the folder answers again.
         """
-        folder = self._folder(dataset_pk, *staged)
-        await _finish(self._threads, disk.place, folder, {name: each.path for name, each in staged.items()})
+        folder, paths = self._folder(dataset_pk, *staged), {name: each.path for name, each in staged.items()}
+        try:
+            await _run(self._placing, disk.place, folder, paths, late=lambda _: disk.remove(folder, staged))
+        except (FileExistsError, StorageStalled):
+            raise
+        except BaseException:
+            with suppress(StorageUnavailable):  # The first error tells more.
+                await self.remove(dataset_pk, *staged)
+            raise
 
     async def remove(self, dataset_pk: int, *file_names: str) -> None:
         """Remove pictures, durably; missing ones are fine. Raises StorageUnavailable."""
-        await _finish(self._threads, disk.remove, self._folder(dataset_pk, *file_names), file_names)
+        folder = self._folder(dataset_pk, *file_names)
+        await _run(self._placing, disk.remove, folder, file_names, in_the_end=True)
 
     def _folder(self, dataset_pk: int, *file_names: str) -> Path:
         if not all(is_place(str(dataset_pk), file_name) for file_name in file_names):
@@ -144,7 +155,7 @@ class Media:
         """
         if not is_place(dataset_pk, file_name):
             raise NotFound("There is no such picture.")
-        return Opened(await self._find(dataset_pk, file_name, whole), self._threads)
+        return Opened(await self._find(dataset_pk, file_name, whole), self._reading)
 
     async def _find(self, dataset_pk: str, file_name: str, whole: int) -> Found:
         # A call into a thread costs more than to read what is in memory, but a network folder may not answer.
@@ -153,21 +164,19 @@ class Media:
                 return disk.find(self.root, dataset_pk, file_name, whole, cached=True)
             except OSError:
                 pass  # The disk has to be waited for, or its failure is met again.
-        return await _finish(self._threads, disk.find, self.root, dataset_pk, file_name, whole)
+        return await _run(self._reading, disk.find, self.root, dataset_pk, file_name, whole, late=_close)
 
 
-async def _finish(threads: Executor, call: Callable[..., T], *args: object) -> T:
-    """Run a call in a thread to its end, also when the caller is cancelled: what follows may undo it."""
-    work = asyncio.get_running_loop().run_in_executor(threads, call, *args)
-    try:
-        await asyncio.wait([work])
-    except asyncio.CancelledError:
-        (result,) = await asyncio.gather(work, return_exceptions=True)
-        if isinstance(result, Found):
-            os.close(result.descriptor)
-        raise
+async def _run(
+    threads: Threads, call: Callable[..., T], *args: object, late: Late = lambda _: None, in_the_end: bool = False
+) -> T:
     with _storage():
-        return work.result()
+        return await threads.run(call, *args, late=late, in_the_end=in_the_end)
+
+
+def _close(found: "Future[Found]") -> None:
+    if not found.exception():
+        os.close(found.result().descriptor)
 
 
 @contextmanager
@@ -176,6 +185,8 @@ def _storage() -> Generator[None]:
         yield
     except FileExistsError:
         raise  # No two pictures have one name; this is a bug and no failure of the disk.
+    except Stalled as error:
+        raise StorageStalled("The folder of pictures does not answer at present; try again.") from error
     except OSError as error:
         raise StorageUnavailable("The folder of pictures cannot be used at present.") from error
 

@@ -108,8 +108,8 @@ async def _save_all(database: Database, media: Media, saves: Sequence[Save], tra
     await remember(transaction, saved)
     if new:
         files = {row[NAME]: save.staged for save, row in zip(new, rows, strict=True)}
-        transaction.undo(partial(media.remove, dataset_pk, *files))
         await media.place(dataset_pk, files)
+        transaction.undo(partial(media.remove, dataset_pk, *files))
         await tallies.add(transaction, database.engine.name, dataset_pk, len(new))
         await record(transaction, Kind.IMAGE_SAVED, dataset_pk, *(row[0] for row in rows))
     return [outcomes[save] for save in saves]

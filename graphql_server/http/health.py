@@ -1,7 +1,6 @@
 """The routes /healthz (the process answers) and /readyz (so do the database and the media folder)."""
 
 import asyncio
-import os
 from collections.abc import Awaitable
 
 from starlette.requests import Request
@@ -9,7 +8,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from graphql_server.album import Album
-from graphql_server.errors import DatabaseUnavailable, DatabaseUnfit
+from graphql_server.errors import DatabaseUnavailable, DatabaseUnfit, StorageUnavailable
 
 # Whoever probes waits for a few seconds at most, and neither a frozen database nor a network folder may answer at all.
 SECONDS = 2.0
@@ -29,7 +28,7 @@ def routes(album: Album) -> list[Route]:
 
 
 async def _failing(album: Album) -> list[str]:
-    checks = {"database": _database(album), "media": asyncio.to_thread(os.access, album.media.root, os.W_OK)}
+    checks = {"database": _database(album), "media": _media(album)}
     answers = await asyncio.gather(*(_in_time(check) for check in checks.values()))
     return [name for name, fine in zip(checks, answers, strict=True) if not fine]
 
@@ -38,6 +37,14 @@ async def _database(album: Album) -> bool:
     try:
         await album.database.fetch(TABLES)
     except (DatabaseUnavailable, DatabaseUnfit):
+        return False
+    return True
+
+
+async def _media(album: Album) -> bool:
+    try:
+        await album.media.check_writable()
+    except StorageUnavailable:
         return False
     return True
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from graphql_server import disk, media
 from tests.chaos import clients
-from tests.chaos.service import assert_errors, assert_full_service, await_ready, codes
+from tests.chaos.service import assert_errors, assert_full_service, await_ready, await_that, codes
 from tests.holdings import assert_whole
 from tests.processes import Process
 from tests.servers import Server
@@ -110,3 +111,38 @@ def test_a_volume_that_is_gone_is_not_written_under(process: tuple[Process, Serv
     # What was on the volume is gone with it; the server goes on with what it has now.
     assert codes(at_once(server, [saving(clients.fresh())])[0]) == []
     assert codes(at_once(server, [asking(IMAGES)])[0]) == []
+
+
+@pytest.fixture
+def frozen(media_root: Path, tmp_path: Path) -> Generator[Path]:
+    """The media folder on a disk of its own, whose writes can be held up: they do not come back until it thaws."""
+    image = tmp_path / "disk"
+    with image.open("wb") as file:
+        file.truncate(32 * 2**20)
+    subprocess.run(["mkfs.ext4", "-q", image], check=True, timeout=60)
+    mount("-o", "loop", image, media_root)
+    yield media_root
+    subprocess.run(["fsfreeze", "--unfreeze", media_root], check=False, capture_output=True, timeout=60)
+    unmount(media_root)
+
+
+def test_a_disk_that_does_not_come_back_is_an_error_in_time_until_it_does(
+    frozen: Path, process: tuple[Process, Server]
+) -> None:
+    running, server = process
+    content = clients.fresh()
+    image = server.save(content)
+    before = clients.threads(running.popen.pid)
+    subprocess.run(["fsfreeze", "--freeze", frozen], check=True, timeout=60)
+    try:
+        for _ in range(2):
+            seconds = media.SECONDS + 2 * media.PLACING_SECONDS
+            assert_errors(server, [saving(clients.fresh()) for _ in range(100)], UNAVAILABLE, seconds)
+            assert server.data(IMAGES) == {"images": {"nodes": [{"pk": image["pk"]}]}}
+            assert server.get(image["url"]).content == content
+        assert clients.threads(running.popen.pid) <= before + 3 * media.THREADS
+    finally:
+        subprocess.run(["fsfreeze", "--unfreeze", frozen], check=True, timeout=60)
+    await_that(lambda: codes(server.upload(clients.fresh())) == [])
+    await_that(lambda: not list((frozen / disk.STAGING).iterdir()))
+    assert_full_service(server)

@@ -1,0 +1,79 @@
+"""Threads that wait for the disk: a network folder that does not answer may keep them, and nobody can stop them."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+Late = Callable[["Future[Any]"], object]
+
+
+class Stalled(Exception):
+    """A call has been given up, or was not begun since no thread is left; an OSError may be a TimeoutError, too."""
+
+
+class Threads:
+    """So many threads. A call that takes longer than `seconds` is given up, and its thread is lost until it ends."""
+
+    def __init__(self, name: str, most: int, seconds: float) -> None:
+        self._pool = ThreadPoolExecutor(most, thread_name_prefix=name)
+        self._most = most
+        self._seconds = seconds
+        self._lost = set["Future[Any]"]()
+        self._revocable = set["Future[Any]"]()
+
+    async def run(
+        self, call: Callable[..., T], *args: object, late: Late = lambda _: None, in_the_end: bool = False
+    ) -> T:
+        """Run a call to its end, also when the caller is cancelled: what follows may undo it.
+
+        Raises Stalled where that takes too long, and at once where no thread is left; what has not begun is then left,
+        unless it is to be done `in_the_end`. `late` is called, by a thread, when a call has ended for which nobody
+        waits any more.
+        """
+        full = len(self._lost) >= self._most
+        if full and not in_the_end:
+            raise Stalled
+        loop = asyncio.get_running_loop()
+        end = loop.time() + (0 if full else self._seconds)
+        job = self._pool.submit(call, *args)
+        work = asyncio.wrap_future(job)
+        if not in_the_end:
+            self._revocable.add(job)
+        try:
+            await asyncio.wait([work], timeout=end - loop.time())
+        except asyncio.CancelledError:
+            await asyncio.wait([work], timeout=end - loop.time())
+            if work.done():
+                self._give_up(job, work, late)
+                raise
+        finally:
+            self._revocable.discard(job)
+        if work.done() and not work.cancelled():
+            return work.result()
+        if in_the_end or not job.cancel():
+            self._give_up(job, work, late)
+        raise Stalled
+
+    def _give_up(self, job: "Future[Any]", work: "asyncio.Future[Any]", late: Late) -> None:
+        if job.cancelled():
+            return
+        work.add_done_callback(lambda done: done.cancelled() or done.exception())  # which nobody else asks for
+        if not job.done():
+            self._lost.add(job)
+        job.add_done_callback(partial(self._end, late))
+        if len(self._lost) >= self._most:
+            for waiting in tuple(self._revocable):
+                waiting.cancel()  # where it has not begun
+
+    def _end(self, late: Late, job: "Future[Any]") -> None:
+        self._lost.discard(job)
+        with suppress(RuntimeError):  # The server has stopped meanwhile; what is left the doctor removes.
+            self._pool.submit(late, job)
+
+    def close(self) -> None:
+        """Let what the threads do come to its end, without waiting for it."""
+        self._pool.shutdown(wait=False)
