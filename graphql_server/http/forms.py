@@ -3,13 +3,12 @@
 from collections.abc import AsyncGenerator
 from typing import Any, cast
 
-from starlette.datastructures import FormData, Headers, UploadFile
+from starlette import datastructures
+from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
-from starlette.requests import Request
 
-from graphql_server.deadlines import Deadlines
 from graphql_server.errors import BadRequest
-from graphql_server.http.bodies import Body, json_of
+from graphql_server.http.bodies import Body, Headers, json_of
 
 JSON_BYTES = 1024 * 1024  # each of operations and map
 MOST_FILES = 100
@@ -17,25 +16,19 @@ MOST_FILES = 100
 PREFLIGHT_HEADERS = ("graphql-require-preflight", "apollo-require-preflight", "x-apollo-operation-name")
 
 
-def check_preflight(request: Request) -> None:
+def check_preflight(headers: Headers) -> None:
     """Raise BadRequest where a page of another site may have made a browser send the form (CSRF)."""
-    if not any(name in request.headers for name in PREFLIGHT_HEADERS):
+    if not any(name.encode() in headers for name in PREFLIGHT_HEADERS):
         raise BadRequest(
             "A multipart request needs the header 'GraphQL-Require-Preflight: 1'.", 403, "PREFLIGHT_REQUIRED"
         )
 
 
-async def fields_of(request: Request, max_bytes: int, deadlines: Deadlines) -> dict[str, Any]:
-    """What the form's operation is made of, its files in their places; they are closed with the request."""
-    parser = _FormParser(
-        request.headers,
-        Body(dict(request.headers.raw), request.receive, max_bytes, deadlines),
-        max_files=MOST_FILES,
-        max_fields=2,
-        max_part_size=JSON_BYTES,
-    )
+async def read(headers: Headers, body: Body) -> FormData:
+    """The form that a body is; whoever asks closes it, and so its files. BadRequest says what is wrong with it."""
+    parser = _FormParser(headers, body, max_files=MOST_FILES, max_fields=2, max_part_size=JSON_BYTES)
     try:
-        form = await parser.parse()
+        return await parser.parse()
     except MultiPartException as error:
         raise BadRequest(f"The form cannot be read: {error.message}") from None
     except KeyError:
@@ -45,7 +38,10 @@ async def fields_of(request: Request, max_bytes: int, deadlines: Deadlines) -> d
     except OSError as error:
         # Large files lie in the folder for temporary files until they are read.
         raise BadRequest("The upload cannot be kept at present; try again.", 503, "STORAGE_UNAVAILABLE") from error
-    request._form = form  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - request.close() then closes its files
+
+
+def fields_of(form: FormData) -> dict[str, Any]:
+    """What a form's operation is made of, its files in their places; BadRequest says what is wrong with it."""
     operations = json_of(_text(form, "operations"), "operations")
     if not isinstance(operations, dict):
         raise BadRequest("'operations' is one operation, a JSON object.")
@@ -59,7 +55,8 @@ class _FormParser(MultiPartParser):
     """Starlette's parser, which itself takes a form that breaks off for a whole one and leaves its last file open."""
 
     def __init__(self, headers: Headers, body: Body, **limits: int) -> None:
-        super().__init__(headers, self._pieces(body), **limits)
+        kind = headers.get(b"content-type", b"")
+        super().__init__(datastructures.Headers(raw=[(b"content-type", kind)]), self._pieces(body), **limits)
         self._ended = False
 
     def on_end(self) -> None:

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import orjson
 from starlette.datastructures import QueryParams
-from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -114,7 +113,7 @@ class GraphQL:
     ) -> Answer | Parts | AsyncGenerator[Answer]:
         queries = scope["method"] == "GET"
         if not queries and requests.is_form(headers):
-            return await self._run_form(Request(scope, receive), headers, context)
+            return await self._run_form(headers, receive, context)
         try:
             operation = (
                 await requests.from_query_string(scope, context.user)
@@ -133,10 +132,10 @@ class GraphQL:
         )
 
     async def _run_form(
-        self, request: Request, headers: Headers, context: Context
+        self, headers: Headers, receive: Receive, context: Context
     ) -> Answer | Parts | AsyncGenerator[Answer]:
         try:
-            async with self._forms.operation(request, context.user) as operation:
+            async with self._forms.operation(headers, receive, context.user) as operation:
                 return await self._live.answer(operation, context, headers, subscriptions=False)
         except (Unauthenticated, UserServerUnavailable) as error:
             return refused(error)

@@ -13,7 +13,7 @@ from graphql_server.http.transports import Flow, Joined, bound, end_in_time
 
 HEAD_BYTES = 32 * 1024
 # What is read at once: nearly all requests without files fit into the first.
-HEAD_PIECE, BODY_PIECE = 8 * 1024, 64 * 1024
+HEAD_PIECE, BODY_PIECE = 8 * 1024, 256 * 1024
 HEADERS = 100
 HEAD_SECONDS = 10.0
 MESSAGE_BYTES = 1024 * 1024

@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 
 from starlette.datastructures import QueryParams
-from starlette.requests import Request
 from starlette.types import Receive, Scope
 
 from graphql_server.budget import Budget
@@ -92,22 +91,23 @@ class Forms:
         self._memory = Budget(FORMS_BYTES)
 
     @asynccontextmanager
-    async def operation(self, request: Request, admit: Admit) -> AsyncGenerator[Operation]:
+    async def operation(self, headers: Headers, receive: Receive, admit: Admit) -> AsyncGenerator[Operation]:
         """The operation of a form, whose files are closed at the end; BadRequest says what is wrong with it.
 
         Files are written to disk as they come, so `admit` is asked before, and raises for strangers.
         """
-        forms.check_preflight(request)
+        forms.check_preflight(headers)
         await admit()
-        declared = request.headers.get("content-length", "")
+        declared = headers.get(b"content-length", b"")
         size = min(int(declared), FORM_BYTES) if declared.isdigit() else FORM_BYTES
         async with self._memory.share(size, FORM_SECONDS) as share:
+            form = await forms.read(headers, Body(headers, receive, self._max_bytes, self._deadlines))
             try:
-                operation = operation_of(await forms.fields_of(request, self._max_bytes, self._deadlines))
+                operation = operation_of(forms.fields_of(form))
                 share.settle()
                 yield operation
             finally:
-                await request.close()
+                await form.close()
 
 
 def operation_of(body: object) -> Operation:
