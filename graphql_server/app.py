@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
@@ -21,12 +22,12 @@ from starlette.websockets import WebSocket
 from graphql_server import migrations, privileges, user_servers
 from graphql_server.album import Album
 from graphql_server.database import Database
-from graphql_server.errors import SettingsError, StorageUnavailable, error_body
+from graphql_server.errors import DatasetServerError, SettingsError, StorageUnavailable, error_body
 from graphql_server.feed import Feed
 from graphql_server.figures import Traffic
 from graphql_server.http import forms, graphiql, graphql, health, manifests, media, metrics, websocket
 from graphql_server.http.live import Bounds, Live
-from graphql_server.http.log import RequestLog
+from graphql_server.http.log import BUG, RequestLog
 from graphql_server.http.metrics import Figures
 from graphql_server.http.persisted import Automatic, Persisted, Trusted
 from graphql_server.media import Media
@@ -101,9 +102,7 @@ def create_app(
                 yield {"stopping": live.stopping, "traffic": traffic}
 
     traffic = Traffic()
-    application = Application(
-        routes=[Mount("/", _not_opened)], lifespan=lifespan, exception_handlers={HTTPException: _http_error}
-    )
+    application = Application(routes=[Mount("/", _not_opened)], lifespan=lifespan, exception_handlers=ERRORS)
     logged = RequestLog(_cors(settings, application.route), traffic)
     application.entry = tracing.requests(logged) if tracing else logged
     return application
@@ -139,7 +138,7 @@ def media_app(root: Path, keys: tuple[str, ...]) -> ASGIApp:
     """The media folder alone, at the root as the predecessor's front end expects; without keys unsigned."""
     store = Media(root, "", keys or ("unsigned",), 1)
     routes = [Mount("/", routes=media.routes(store, signed=bool(keys)))]
-    return RequestLog(Starlette(routes=routes, exception_handlers={HTTPException: _http_error}))
+    return RequestLog(Starlette(routes=routes, exception_handlers=ERRORS))
 
 
 def check_operations(settings: Settings) -> None:
@@ -208,7 +207,7 @@ def _media_paths(settings: Settings) -> set[str]:
 def _cors(settings: Settings, app: ASGIApp) -> ASGIApp:
     if not settings.cors_origins:
         return app
-    return CORSMiddleware(
+    return Cors(
         app,
         allow_origins=settings.cors_origins,
         allow_methods=["GET", "POST"],
@@ -216,6 +215,18 @@ def _cors(settings: Settings, app: ASGIApp) -> ASGIApp:
         expose_headers=["X-Request-Id"],
         max_age=600,
     )
+
+
+class Cors(CORSMiddleware):
+    """Starlette's own refuses in text."""
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        answer = super().preflight_response(request_headers)
+        if answer.status_code == 200:
+            return answer
+        headers = {name: value for name, value in answer.headers.items() if not name.startswith("content-")}
+        message = bytes(answer.body).decode()
+        return JSONResponse(error_body(message, "FORBIDDEN"), answer.status_code, headers)
 
 
 async def _not_opened(_scope: Scope, _receive: Receive, _send: Send) -> None:
@@ -230,3 +241,11 @@ async def _http_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}.get(error.status_code, "BAD_REQUEST")
     return JSONResponse(error_body(error.detail, code), error.status_code, error.headers)
+
+
+async def _bug(_request: Request, _error: Exception) -> Response:
+    return JSONResponse(error_body(BUG, DatasetServerError.code), 500)
+
+
+# Starlette's own answers are text.
+ERRORS: Mapping[Any, Any] = MappingProxyType({HTTPException: _http_error, Exception: _bug})

@@ -92,9 +92,18 @@ def test_every_built_file_is_served_packed_and_kept_for_good(demo: Demo, name: s
     assert plain.headers["content-type"] == packed.headers["content-type"]
 
 
-@pytest.mark.parametrize("name", ["..%2findex.html", "%2e%2e", "absent.js", f"{ASSETS[-1]}.gz", "x%00.js"])
+@pytest.mark.parametrize(
+    "name", ["..%2findex.html", "%2e%2e", "absent.js", f"{ASSETS[-1]}.gz", "x%00.js", f"{'x' * 300}.js"]
+)
 def test_nothing_beside_the_built_files_is_served(demo: Demo, name: str) -> None:
     assert httpx.get(f"{demo.url}/graphiql/assets/{name}").status_code == 404
+
+
+@pytest.mark.parametrize("part", ["bytes=0-9", "bytes=9-0", "bytes=999999999-", "nothing"])
+def test_whoever_asks_for_a_part_of_a_file_gets_the_whole(demo: Demo, part: str) -> None:
+    address = f"{demo.url}/graphiql/assets/{ASSETS[0]}"
+    whole, answer = (httpx.get(address, headers=headers) for headers in ({}, {"range": part}))
+    assert (answer.status_code, answer.content) == (200, whole.content)
 
 
 def test_what_is_packed_is_what_is_not_packed() -> None:

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from graphql_server import migrations
+from graphql_server.http import graphiql
 from tests.front_door import ANSWER, JSON, QUERY, RESPONSE, assert_refused, code, send
 from tests.holdings import holdings
 from tests.servers import Server, running, settings_for
@@ -183,6 +184,16 @@ def test_pages_of_the_named_origins_may_call_and_no_others(tmp_path: Path) -> No
         assert called.headers["access-control-allow-origin"] == named
         assert "access-control-allow-credentials" not in called.headers
         for other in ("https://evil.example", "null", f"{named}.evil.example", "http://review.example"):
-            assert "access-control-allow-origin" not in preflight(server, other).headers
+            asked = preflight(server, other)
+            assert_refused(asked, 400, "FORBIDDEN")
+            assert "access-control-allow-origin" not in asked.headers
             refused = send(server, json={"query": QUERY}, headers={"origin": other})
             assert "access-control-allow-origin" not in refused.headers
+
+
+def test_a_bug_is_told_in_json_behind_starlettes_layers_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graphiql, "BUILT", None)
+    url = f"sqlite://{tmp_path / 'test.db'}"
+    asyncio.run(migrations.run(url, lambda name: None))
+    with running(settings_for(url, tmp_path / "media", graphiql=True)) as server:
+        assert_refused(send(server, "GET", "/graphiql/assets/x.js"), 500, "INTERNAL_SERVER_ERROR")

@@ -1,16 +1,18 @@
 """GraphiQL: the page that browsers get at /graphql, and its files; nothing of it asks another server."""
 
+import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import anyio
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 BUILT = Path(__file__).parent / "static" / "graphiql"
-NOT_BUILT = "GraphiQL has not been built: pip install -e . (or, in graphiql/: npm ci && npm run build).\n"
+NOT_BUILT = "GraphiQL has not been built: pip install -e . (or, in graphiql/: npm ci && npm run build)."
+NAME = re.compile(r"[\w.-]{1,100}", re.ASCII)
 # What is not listed is not served, and the machine's own table of types, which differs, is not asked.
 CONTENT_TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -39,7 +41,7 @@ async def page(media_url: str = "") -> Response:
     try:
         html = await anyio.Path(BUILT / "index.html").read_bytes()
     except FileNotFoundError:
-        return PlainTextResponse(NOT_BUILT, 503)
+        return HTMLResponse(f"<!doctype html><title>GraphiQL</title><p>{NOT_BUILT}", 503)
     # Clients get JSON at the same address: a cache must not mix the two.
     headers = {"cache-control": "no-cache", "vary": "accept", **_security(media_url)}
     return HTMLResponse(html, headers=headers)
@@ -47,10 +49,13 @@ async def page(media_url: str = "") -> Response:
 
 # Starlette runs a plain function in a thread: looking for the file does not hold the event loop.
 def _asset(request: Request) -> Response:
-    path = BUILT / "assets" / request.path_params["name"]
+    name = request.path_params["name"]
+    path = BUILT / "assets" / name
     content_type = CONTENT_TYPES.get(path.suffix)
-    if content_type is None or path.parent != BUILT / "assets" or not path.is_file():
+    if content_type is None or not NAME.fullmatch(name) or not path.is_file():
         raise HTTPException(404)
+    # Nobody needs parts, and Starlette refuses in text what is no range.
+    request.scope["headers"] = [header for header in request.scope["headers"] if header[0] != b"range"]
     # The name holds a hash of the content, which therefore never changes.
     headers = {
         "cache-control": "public, max-age=31536000, immutable",
