@@ -10,24 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 from starlette.applications import Starlette
-from starlette.datastructures import Headers
-from starlette.exceptions import HTTPException
-from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Mount, WebSocketRoute
+from starlette.routing import BaseRoute, Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
-from starlette.websockets import WebSocket
 
 from graphql_server import migrations, privileges, user_servers
 from graphql_server.album import Album
 from graphql_server.database import Database
-from graphql_server.errors import DatasetServerError, SettingsError, StorageUnavailable, error_body
+from graphql_server.errors import SettingsError, StorageUnavailable
 from graphql_server.feed import Feed
 from graphql_server.figures import Traffic
-from graphql_server.http import forms, graphiql, graphql, health, manifests, media, metrics, websocket
+from graphql_server.http import forms, graphiql, graphql, health, manifests, media, metrics, refusals, websocket
 from graphql_server.http.live import Bounds, Live
-from graphql_server.http.log import BUG, RequestLog
+from graphql_server.http.log import RequestLog
 from graphql_server.http.metrics import Figures
 from graphql_server.http.persisted import Automatic, Persisted, Trusted
 from graphql_server.media import Media
@@ -102,7 +96,7 @@ def create_app(
                 yield {"stopping": live.stopping, "traffic": traffic}
 
     traffic = Traffic()
-    application = Application(routes=[Mount("/", _not_opened)], lifespan=lifespan, exception_handlers=ERRORS)
+    application = Application(routes=[Mount("/", _not_opened)], lifespan=lifespan, exception_handlers=refusals.HANDLERS)
     logged = RequestLog(_cors(settings, application.route), traffic)
     application.entry = tracing.requests(logged) if tracing else logged
     return application
@@ -138,7 +132,7 @@ def media_app(root: Path, keys: tuple[str, ...]) -> ASGIApp:
     """The media folder alone, at the root as the predecessor's front end expects; without keys unsigned."""
     store = Media(root, "", keys or ("unsigned",), 1)
     routes = [Mount("/", routes=media.routes(store, signed=bool(keys)))]
-    return RequestLog(Starlette(routes=routes, exception_handlers=ERRORS))
+    return RequestLog(Starlette(routes=routes, exception_handlers=refusals.HANDLERS))
 
 
 def check_operations(settings: Settings) -> None:
@@ -191,8 +185,7 @@ def _traces(tracing: "Tracing | None", executor: Executor, parts: Parts) -> Abst
 def _routes(settings: Settings, parts: Parts, live: Live) -> list[BaseRoute]:
     return [
         websocket.route(live, settings.cors_origins),
-        # Starlette would refuse them in text/plain.
-        WebSocketRoute("/{path:path}", _nowhere),
+        refusals.websockets(),
         *(graphiql.routes() if settings.graphiql else []),
         *(Mount(path, routes=media.routes(parts.album.media)) for path in _media_paths(settings)),
         *health.routes(parts.album),
@@ -207,7 +200,7 @@ def _media_paths(settings: Settings) -> set[str]:
 def _cors(settings: Settings, app: ASGIApp) -> ASGIApp:
     if not settings.cors_origins:
         return app
-    return Cors(
+    return refusals.Cors(
         app,
         allow_origins=settings.cors_origins,
         allow_methods=["GET", "POST"],
@@ -217,35 +210,5 @@ def _cors(settings: Settings, app: ASGIApp) -> ASGIApp:
     )
 
 
-class Cors(CORSMiddleware):
-    """Starlette's own refuses in text."""
-
-    def preflight_response(self, request_headers: Headers) -> Response:
-        answer = super().preflight_response(request_headers)
-        if answer.status_code == 200:
-            return answer
-        headers = {name: value for name, value in answer.headers.items() if not name.startswith("content-")}
-        message = bytes(answer.body).decode()
-        return JSONResponse(error_body(message, "FORBIDDEN"), answer.status_code, headers)
-
-
 async def _not_opened(_scope: Scope, _receive: Receive, _send: Send) -> None:
     raise RuntimeError("The dataset server's lifespan has not been run: docs/embedding.md shows how.")
-
-
-async def _nowhere(_socket: WebSocket) -> None:
-    raise HTTPException(404)
-
-
-async def _http_error(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    code = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}.get(error.status_code, "BAD_REQUEST")
-    return JSONResponse(error_body(error.detail, code), error.status_code, error.headers)
-
-
-async def _bug(_request: Request, _error: Exception) -> Response:
-    return JSONResponse(error_body(BUG, DatasetServerError.code), 500)
-
-
-# Starlette's own answers are text.
-ERRORS: Mapping[Any, Any] = MappingProxyType({HTTPException: _http_error, Exception: _bug})
