@@ -7,7 +7,7 @@ timer looks, every 50 milliseconds, at all that is under way.
 import asyncio
 import time
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 STEP = 0.05
 
@@ -16,34 +16,27 @@ class Deadlines:
     """The deadlines of one event loop's tasks."""
 
     def __init__(self) -> None:
-        self._running: dict[Deadline, None] = {}
-        self._loop: asyncio.AbstractEventLoop | None = None  # while somebody looks
+        self.running: dict[Deadline, None] = {}
+        self.loop: asyncio.AbstractEventLoop | None = None  # while somebody looks
 
     def within(self, seconds: float) -> "Deadline":
         """A block that may take so long, or one STEP less; it then ends with TimeoutError, as asyncio.timeout's."""
         return Deadline(self, seconds)
 
-    def enter(self, deadline: "Deadline") -> "asyncio.Task[Any]":
-        if self._loop is None:
-            self._loop = asyncio.get_running_loop()
-            self._loop.call_later(STEP, self._look, self._loop)
-        self._running[deadline] = None
-        task = asyncio.current_task(self._loop)
-        assert task
-        return task
-
-    def leave(self, deadline: "Deadline") -> None:
-        self._running.pop(deadline, None)
+    def watch(self) -> None:
+        """Look from now on, until nothing is under way."""
+        self.loop = asyncio.get_running_loop()
+        self.loop.call_later(STEP, self._look, self.loop)
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         soon = time.monotonic() + STEP
-        for deadline in [each for each in self._running if each.end < soon]:
-            del self._running[deadline]
+        for deadline in [each for each in self.running if each.end < soon]:
+            del self.running[deadline]
             deadline.expire()
-        if self._running:
+        if self.running:
             loop.call_later(STEP, self._look, loop)
         else:
-            self._loop = None
+            self.loop = None
 
 
 class Deadline:
@@ -57,22 +50,27 @@ class Deadline:
         self.expired = False
 
     def __enter__(self) -> Self:
-        self._task = self._all.enter(self)
-        self._cancelling = self._task.cancelling()
+        every = self._all
+        if every.loop is None:
+            every.watch()
+        every.running[self] = None
+        task = asyncio.current_task(every.loop)
+        assert task
+        self._task, self._cancelling = task, task.cancelling()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _at: TracebackType | None
     ) -> None:
         if not self.expired:
-            self._all.leave(self)
+            self._all.running.pop(self, None)
         # A cancellation that came from elsewhere as well is not swallowed.
         elif self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise TimeoutError from error
 
     def lift(self) -> None:
         """Let the block take as long as it likes from now on."""
-        self._all.leave(self)
+        self._all.running.pop(self, None)
 
     def expire(self) -> None:
         self.expired = True

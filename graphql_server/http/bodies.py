@@ -25,15 +25,15 @@ class Body:
         self._receive = receive
         self._deadlines = deadlines
         self._most = most
-        self._size = 0
-        self._began = time.monotonic()
+        self._began, self._patience = time.monotonic(), float(BODY_SECONDS)
         declared = headers.get(b"content-length", b"")
+        self._size = 0
         self._hold(int(declared) if declared.isdigit() else 0)
 
     async def piece(self) -> bytes:
         """The next piece; there are others as long as `more` is true."""
         try:
-            with self._deadlines.within(self._patience()):
+            with self._deadlines.within(self._patience):
                 message = await self._receive()
         except TimeoutError:
             raise BadRequest("The body came too slowly.", 408, "REQUEST_TIMEOUT") from None
@@ -42,12 +42,10 @@ class Body:
         piece, self.more = message.get("body", b""), message.get("more_body", False)
         self._size += len(piece)
         self._hold(self._size)
+        if self.more:
+            took = time.monotonic() - self._began
+            self._patience = min(BODY_SECONDS, BODY_SECONDS + self._size / LEAST_RATE - took)
         return piece
-
-    def _patience(self) -> float:
-        """For how many seconds the next piece is waited."""
-        took = time.monotonic() - self._began
-        return min(BODY_SECONDS, BODY_SECONDS + self._size / LEAST_RATE - took)
 
     def _hold(self, size: int) -> None:
         if size > self._most:

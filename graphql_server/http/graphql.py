@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from functools import lru_cache
+from types import MappingProxyType
 from typing import NamedTuple
 
 import orjson
@@ -23,6 +24,8 @@ from graphql_server.schema.parts import Parts
 
 RESPONSE = "application/graphql-response+json"
 JSON = "application/json"
+CONTENT_TYPES = {kind: (b"content-type", f"{kind}; charset=utf-8".encode()) for kind in (JSON, RESPONSE)}
+NO_HEADERS: Mapping[bytes, bytes] = MappingProxyType({})
 Page = Callable[[], Awaitable[Response]]
 
 
@@ -37,13 +40,9 @@ class Wishes(NamedTuple):
 class Reply:
     """A whole answer. Starlette's own costs more than most answers do."""
 
-    def __init__(self, status: int, kind: str, body: bytes, headers: Mapping[bytes, bytes]) -> None:
+    def __init__(self, status: int, kind: str, body: bytes, headers: Mapping[bytes, bytes] = NO_HEADERS) -> None:
         self._status = status
-        self._headers = [
-            (b"content-type", b"%b; charset=utf-8" % kind.encode()),
-            (b"content-length", b"%d" % len(body)),
-            *headers.items(),
-        ]
+        self._headers = [CONTENT_TYPES[kind], (b"content-length", b"%d" % len(body)), *headers.items()]
         self._body = body
 
     async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
@@ -62,21 +61,19 @@ class GraphQL:
         self._operations = live.operations
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answer = await self._respond(scope, receive)
-        await answer(scope, receive, send)
-
-    async def _respond(self, scope: Scope, receive: Receive) -> ASGIApp:
-        headers, kind = requests.headers_of(scope), None
+        headers, kind, method = requests.headers_of(scope), JSON, scope["method"]
         try:
-            if scope["method"] not in ("GET", "POST"):
+            if method not in ("GET", "POST"):
                 raise BadRequest("Send GET or POST.", 405, "METHOD_NOT_ALLOWED")  # noqa: TRY301 - as all refusals
-            if self._page and scope["method"] == "GET" and wants_page(scope, headers):
-                return await self._page()
-            wishes = accepted(headers.get(b"accept", b""))
-            kind = wishes.kind
-            return await self._answer(scope, receive, headers, wishes)
+            if method == "GET" and self._page and wants_page(scope, headers):
+                answer = await self._page()
+            else:
+                wishes = accepted(headers.get(b"accept", b""))
+                kind = wishes.kind or JSON
+                answer = await self._answer(scope, receive, headers, wishes)
         except BadRequest as error:
-            return refusal(error, kind or JSON)
+            answer = refusal(error, kind)
+        await answer(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, headers: Headers, wishes: Wishes) -> ASGIApp:
         """Answer in JSON of a kind, or by a stream if it is a subscription or the client takes nothing else."""
@@ -106,7 +103,7 @@ class GraphQL:
             return streams.Response(wishes.stream, answer, self._live, token)
         # The draft has 200 for every well-formed request in application/json, for the sake of old clients.
         status = 400 if answer.refused and kind == RESPONSE else 200
-        return Reply(status, kind, orjson.dumps(answer.body), {})
+        return Reply(status, kind, orjson.dumps(answer.body))
 
     async def _run(
         self, scope: Scope, receive: Receive, headers: Headers, context: Context, wishes: Wishes

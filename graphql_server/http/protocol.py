@@ -1,6 +1,7 @@
 """HTTP as uvicorn speaks it, with limits to who comes slowly, and refusals in JSON like all others."""
 
 import asyncio
+from itertools import chain
 from typing import Any
 
 import httptools
@@ -112,7 +113,7 @@ class Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head, self._head = False, 0
         self._stop_waiting()
-        size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        size = len(self.url) + sum(map(len, chain.from_iterable(self.headers)))
         if size > HEAD_BYTES or len(self.headers) > HEADERS:
             message = f"The headers are larger than {HEAD_BYTES} bytes or more than {HEADERS}."
             self._refusal = 431, "HEADERS_TOO_LARGE", message

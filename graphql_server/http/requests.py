@@ -5,7 +5,8 @@ GraphQL over HTTP: https://graphql.github.io/graphql-over-http/draft/
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from functools import lru_cache
+from typing import Any
 
 from starlette.datastructures import QueryParams
 from starlette.types import Receive, Scope
@@ -22,6 +23,7 @@ JSON_BYTES = 1024 * 1024
 # So much is read and prepared for somebody whom the user server has not been asked about yet: a document of 4 kB may
 # take 20 milliseconds, and introspection has 2 kB.
 SHORT_BYTES = 4 * 1024
+REMEMBERED = 100  # of those, what they hold
 # So much of forms is in memory at once. Each counts for a mebibyte at most, since larger files lie on the disk, and no
 # longer than for these seconds while it comes.
 FORMS_BYTES, FORM_BYTES, FORM_SECONDS = 8 * 1024 * 1024, 1024 * 1024, 0.1
@@ -48,11 +50,12 @@ async def from_query_string(scope: Scope, admit: Admit) -> Operation:
 
 
 def is_form(headers: Headers) -> bool:
-    return _kind(headers) == b"multipart/form-data"
+    return _kind(headers.get(b"content-type", b"")) == b"multipart/form-data"
 
 
-def _kind(headers: Headers) -> bytes:
-    return headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+@lru_cache(100)
+def _kind(content_type: bytes) -> bytes:
+    return content_type.partition(b";")[0].strip().lower()
 
 
 async def from_json(headers: Headers, receive: Receive, admit: Admit, deadlines: Deadlines) -> Operation:
@@ -61,9 +64,9 @@ async def from_json(headers: Headers, receive: Receive, admit: Admit, deadlines:
     A large document takes long to prepare, so `admit` is asked before more than a little is read, and raises for
     strangers.
     """
-    if _kind(headers) not in (b"application/json", b"application/graphql-response+json"):
+    if _kind(headers.get(b"content-type", b"")) not in (b"application/json", b"application/graphql-response+json"):
         raise BadRequest("Send application/json or multipart/form-data.", 415, "UNSUPPORTED_MEDIA_TYPE")
-    if headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
+    if b"content-encoding" in headers and headers[b"content-encoding"].strip().lower() != b"identity":
         raise BadRequest("Send the body as it is, not encoded.", 415, "UNSUPPORTED_MEDIA_TYPE")
     body = Body(headers, receive, JSON_BYTES, deadlines)
     text, admitted = await body.piece(), False
@@ -72,10 +75,22 @@ async def from_json(headers: Headers, receive: Receive, admit: Admit, deadlines:
             await admit()
             admitted = True
         if not body.more:
-            return operation_of(bodies.json_of(text, "body"))
+            return _read(text)
         # It can be added to without being copied each time.
         text = text if isinstance(text, bytearray) else bytearray(text)
         text += await body.piece()
+
+
+def _read(text: bytes | bytearray) -> Operation:
+    return _short(text) if isinstance(text, bytes) and len(text) <= SHORT_BYTES else _operation(text)
+
+
+def _operation(text: bytes | bytearray) -> Operation:
+    return operation_of(bodies.json_of(text, "body"))
+
+
+# Front ends send the same few over and over; nobody changes what is in an operation.
+_short = lru_cache(REMEMBERED)(_operation)
 
 
 class Forms:
@@ -114,7 +129,7 @@ def operation_of(body: object) -> Operation:
     """The operation that a JSON object stands for; BadRequest where it is none."""
     if not isinstance(body, dict):
         raise BadRequest("A GraphQL request is one JSON object; lists of operations are not taken.")
-    fields = cast("dict[str, Any]", body)
+    fields: dict[str, Any] = body  # pyright: ignore[reportUnknownVariableType] - a cast would be a call for each request
     query, variables, name = fields.get("query"), fields.get("variables"), fields.get("operationName")
     extensions = fields.get("extensions")
     document_id = persisted.document_id_of(fields) if extensions or not query else ""
@@ -127,4 +142,5 @@ def operation_of(body: object) -> Operation:
         raise BadRequest("'operationName' is a text.")
     if extensions is not None and not isinstance(extensions, dict):
         raise BadRequest("'extensions' is an object.")
-    return Operation(query or "", cast("dict[str, Any]", variables or {}), name or None, document_id)
+    given: dict[str, Any] = variables or {}  # pyright: ignore[reportUnknownVariableType]
+    return Operation(query or "", given, name or None, document_id)

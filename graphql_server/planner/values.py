@@ -27,14 +27,14 @@ from graphql.execution.values import VariableValues
 from graphql_server.planner.links import Taken, Unplanned
 
 # What a value must not be to be written as it is; all else goes through the scalar's own serialization.
-# Numbers up to 2**30 Python compares in a single step.
-INT = "type({0}) is not int or not -1073741824 < {0} < 1073741824"
+# What a class is Python sees without a call, and numbers up to 2**30 it compares in a single step.
+INT = "{0}.__class__ is not int or not -1073741824 < {0} < 1073741824"
 UNUSUAL: Mapping[Any, str] = {
     GraphQLInt: INT,
-    GraphQLString: "type({0}) is not str",
-    GraphQLID: "type({0}) is not str",
-    GraphQLBoolean: "type({0}) is not bool",
-    GraphQLFloat: "type({0}) is not float or {0} - {0} != 0",
+    GraphQLString: "{0}.__class__ is not str",
+    GraphQLID: "{0}.__class__ is not str",
+    GraphQLBoolean: "{0}.__class__ is not bool",
+    GraphQLFloat: "{0}.__class__ is not float or {0} - {0} != 0",
 }
 SENT: Mapping[Any, Callable[[Any], bool]] = {
     GraphQLInt: lambda value: type(value) is int and -(2**31) <= value < 2**31,
@@ -55,7 +55,7 @@ def unusual(type_: Any, *, null: bool) -> str:
     With `null`, the null of a nullable type need not.
     """
     leaf, required = unwrapped(type_)
-    condition = UNUSUAL.get(leaf) or ("type({0}) is not int" if leaf.coerce_output_value is int else "True")
+    condition = UNUSUAL.get(leaf) or ("{0}.__class__ is not int" if leaf.coerce_output_value is int else "True")
     # What is usual comes first, as every value is looked at.
     return condition if required or not null else f"({condition}) and {{0}} is not None"
 

@@ -33,7 +33,7 @@ class Answer(NamedTuple):
     @property
     def codes(self) -> list[str]:
         """The code of each error."""
-        return [error["extensions"]["code"] for error in self.body.get("errors", ())]
+        return [error["extensions"]["code"] for error in self.body["errors"]] if "errors" in self.body else []
 
 
 def refused(error: DatasetServerError, operation: str = "unknown") -> Answer:

@@ -49,10 +49,15 @@ class Documents:
     def __len__(self) -> int:
         return len(self._remembered)
 
+    def remembered(self, query: str) -> Document | None:
+        """The document, if it was good before."""
+        remembered = self._remembered.get(query)
+        self.found += remembered is not None
+        return remembered
+
     async def get(self, query: str) -> Document | Sequence[GraphQLError]:
         """The document, or what is wrong with it."""
-        if remembered := self._remembered.get(query):
-            self.found += 1
+        if remembered := self.remembered(query):
             return remembered
         self.prepared += 1
         document = await self._apart(self._prepare, query)

@@ -89,7 +89,9 @@ class Executor:
         """
         try:
             with self._deadlines.within(self._seconds) as deadline:
-                checked = self._checked(operation, await self.documents.get(operation.query))
+                # Most are remembered, and a coroutine for nothing to wait for costs as much as to find one.
+                document = self.documents.remembered(operation.query) or await self.documents.get(operation.query)
+                checked = self._checked(operation, document)
                 if isinstance(checked, Answer):
                     return checked
                 if in_parts and _puts_off(*checked, operation.variables):
