@@ -5,12 +5,13 @@ what is younger than the grace period is left alone. Rows and files are read in 
 grow with their number.
 """
 
-import asyncio
 import math
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+from aiofiles.ospath import isdir
 
 from graphql_server import changes, idempotency, migrations
 from graphql_server.database import Database
@@ -40,7 +41,7 @@ async def run(
     """
     if math.isnan(grace_seconds) or grace_seconds < 0:
         raise SettingsError("--grace must be a number of seconds, 0 or more")
-    if not await asyncio.to_thread(root.is_dir):
+    if not await isdir(root):
         raise SettingsError(f"MEDIA_ROOT={str(root)!r} is no folder")
     database = await Database.open(url, pool=CONNECTIONS, seconds=STATEMENT_SECONDS)
     try:

@@ -4,10 +4,13 @@ import asyncio
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Literal, NamedTuple
+
+from aiofiles.os import unlink
 
 from graphql_server.database import Again, Database, Transaction
 from graphql_server.disk import STAGING, is_place
@@ -163,13 +166,14 @@ async def _remove(root: Path, strays: Sequence[Entry], transaction: Transaction)
         raise Again  # it was sealed while the lock was waited for
     homes = await _homes(transaction, strays)
     left = [entry for entry in strays if entry.name not in homes]
-    return [(entry, await asyncio.to_thread(_unlink, root / entry.path)) for entry in left]
+    return [(entry, await _unlink(root / entry.path)) for entry in left]
 
 
-def _unlink(path: Path) -> str | None:
+async def _unlink(path: Path) -> str | None:
     """Remove a file; gives the reason where that cannot be done."""
     try:
-        path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            await unlink(path)
     except OSError as error:
         return f"cannot be removed: {error.strerror}"
     return None
