@@ -153,6 +153,18 @@ def test_no_variables_of_100_kb_hold_the_event_loop(
     assert set(codes(answer)) <= {"BAD_USER_INPUT", "QUERY_TOO_COMPLEX"}
 
 
+def test_no_long_list_whose_items_all_wait_holds_the_event_loop(measured: tuple[Server, Measured]) -> None:
+    """By graphql-core, which would begin with all of its items at one go."""
+    server, watched = measured
+    query = (
+        "query($r: [_Any!]!) { _service { sdl } _entities(representations: $r) { ... on Image { dataset { pk } } } }"
+    )
+    pks = [row[0] for row in sql(server, "SELECT pk FROM image_info")]
+    given = {"r": [{"__typename": "Image", "pk": pk} for pk in (pks * 9)[:10_000]]}
+    assert len(server.data(query, given)["_entities"]) == 10_000
+    assert watched.held_by(lambda: server.post(query, given)) < HELD_AT_MOST
+
+
 def test_others_are_answered_while_a_large_answer_is_put_together(measured: tuple[Server, Measured]) -> None:
     """By graphql-core, which _service is left to; the planner has done in a few rounds."""
     server, _ = measured

@@ -98,6 +98,7 @@ class PacedExecutor(Executor[Any]):
         self.async_helpers = GraphQLResolveInfoHelpers(partial(gather, proxy(self)), partial(track, proxy(self)))
         self._rounds = rounds
         self._pace = pace
+        self._begun = set[asyncio.Task[Any]]()
 
     def execute_collected_subfields(
         self,
@@ -135,10 +136,26 @@ class PacedExecutor(Executor[Any]):
         return complete(return_type, field_details_list, info, path, result, position_context)
 
     async def _paced(self, items: list[Any]) -> AsyncGenerator[Any]:
-        for item in items:
-            if self._rounds.spent:
-                await self._pace.turn(self._rounds)
-            yield item  # and wait for no more than a turn: who streams the list may take its time
+        try:
+            for item in items:
+                if self._rounds.spent:
+                    await self._pace.turn(self._rounds)
+                yield item  # and wait for no more than a turn: who streams the list may take its time
+        except BaseException:
+            for task in self._begun:
+                task.cancel()
+            raise
+
+    def complete_list_item_value(  # pyright: ignore[reportIncompatibleMethodOverride] - names alone
+        self, item: Any, complete_results: list[Any], *arguments: Any
+    ) -> bool:
+        waits = super().complete_list_item_value(item, complete_results, *arguments)  # pyright: ignore[reportUnknownMemberType] - as above
+        # graphql-core begins with all items that wait for something at one go, when it has looked at the last one.
+        if waits and len(complete_results) > LONGEST_AT_ONCE:
+            complete_results[-1] = task = asyncio.ensure_future(complete_results[-1])
+            self._begun.add(task)
+            task.add_done_callback(self._begun.discard)
+        return waits
 
 
 # A value is read and written in a hundredth of the time that graphql-core takes for a field.
