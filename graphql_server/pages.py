@@ -33,7 +33,7 @@ async def slices(database: Database, listing: Listing, spans: Sequence[Span], co
     rows = await database.fetch(union(arms, database.engine.name), args)
     if len(spans) == 1:
         return [_cut(rows, spans[0], ordered_by)]
-    found = [list[Row]() for _ in spans]
+    found: list[list[Row]] = [[] for _ in spans]
     for row in rows:
         number: int = row[-1]
         found[number].append(row)

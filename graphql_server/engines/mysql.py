@@ -35,9 +35,10 @@ def _marked(sql: str) -> str:
 async def _execute(connection: Connection, sql: str, args: Sequence[Any]) -> Sequence[Row]:
     # The driver knows a prepared statement by its text, and the same object at once.
     text = _marked(sql) if len(sql) <= LONGEST_MARKED else sql.replace("?", "%s")
-    async with connection.cursor() as cursor:
-        await cast("Any", cursor).execute(text, args)
-        return cast("Sequence[Row]", await cursor.fetchall())
+    cursor: Any = connection.cursor()
+    await cursor.execute(text, args)
+    # There is one result, and all of it has come, so that nothing is left to be closed.
+    return await cursor.fetchall()
 
 
 class MySQLSession:
@@ -133,7 +134,8 @@ class MySQL:
 
     def _release(self, connection: Connection) -> None:
         self.slots.used -= 1
-        cast("Any", self.client._pool).release(connection)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - as below
+        pool: Any = self.client._pool  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - as below
+        pool.release(connection)
 
     async def _pool(self) -> Any:
         pool = self.client._pool  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - Tortoise waits for it without a limit

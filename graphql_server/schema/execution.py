@@ -94,10 +94,16 @@ class Executor:
                 checked = self._checked(operation, document)
                 if isinstance(checked, Answer):
                     return checked
-                if in_parts and _puts_off(*checked, operation.variables):
+                document, ready = checked
+                if in_parts and _puts_off(document, ready, operation.variables):
                     context.hurry(deadline.end, self._seconds)
-                    return await self._as_put_off(checked[0], operation, context)
-                return await self._run(*checked, operation, context, deadline, mutations=mutations)
+                    return await self._as_put_off(document, operation, context)
+                conditions = ready.conditions(operation.variables)
+                plan = ready.plans.get(conditions) or await self.documents.plan(ready, conditions)
+                if isinstance(plan, Plan) and (data := await self._as_planned(plan, operation, context)) is not None:
+                    return Answer({"data": data}, operation="query")
+                payloads = plan if isinstance(plan, Payloads) else None
+                return await self._run(document, ready, payloads, operation, context, deadline, mutations=mutations)
         except TimeoutError:
             return timed_out()
 
@@ -105,6 +111,7 @@ class Executor:
         self,
         document: Document,
         ready: Ready,
+        payloads: Payloads | None,
         operation: Operation,
         context: Context,
         deadline: Deadline,
@@ -119,13 +126,8 @@ class Executor:
         if kind is OperationType.MUTATION:
             deadline.lift()
             context.hurry(deadline.end, self._seconds)
-        conditions = ready.conditions(operation.variables)
-        plan = ready.plans.get(conditions) or await self.documents.plan(ready, conditions)
-        if isinstance(plan, Plan) and (data := await self._as_planned(plan, operation, context)) is not None:
-            self.planned += 1
-            return Answer({"data": data}, operation="query")
-        if isinstance(plan, Payloads):
-            return answer_of(await self._with_payloads(plan, document.node, operation, context), kind.value)
+        if payloads:
+            return answer_of(await self._with_payloads(payloads, document.node, operation, context), kind.value)
         self.handed_over += 1
         return answer_of(await self._by_core(document.node, operation, context), kind.value)
 
@@ -174,6 +176,7 @@ class Executor:
                 context.start(plan.columns, presume=presume)
                 data = await plan.run(Host(context, self._rounds, context.pace), operation.variables)
                 if not context.loaders.presumed or await context.loaders.proved():
+                    self.planned += 1
                     return data
         except Exception as error:  # noqa: BLE001 - graphql-core meets it again, and tells it to the client and the log
             log.debug("handed over", reason=repr(error))

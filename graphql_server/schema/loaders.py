@@ -129,7 +129,7 @@ class Loaders:
         self.source = source
         self._pace = pace
         self._presume = presume and len(source.columns[datasets.TABLE]) == 1
-        self.presumed = set[int]()
+        self.presumed: set[int] = set()
 
     @cached_property
     def slices(self) -> Loader[tuple[Listing, Span], Slice]:
