@@ -41,7 +41,9 @@ def slow(database_url: str, media_root: Path, place: str) -> Generator[tuple[Ser
     """A server whose operations may take a second, and a relay that can slow its database down."""
     host, _, port = place.partition(":")
     with relaying(database_url) as (url, relay):
-        settings = settings_for(url, media_root, operation_seconds=SECONDS, metrics=(host, int(port)))
+        settings = settings_for(
+            url, media_root, operation_seconds=SECONDS, database_seconds=20.0, metrics=(host, int(port))
+        )
         with running(settings) as server:
             server.data("{ untrained { pk } }")
             yield server, relay
@@ -140,7 +142,7 @@ def test_a_save_waits_for_its_turn_no_longer_than_it_may(slow: tuple[Server, Rel
         with stranger(server.settings.database_url) as other:
             other.run("SELECT pk FROM dataset_info WHERE untrained = 1 FOR UPDATE")
             saves = [threads.submit(server.upload, photo(seed=seed, size=(8, 8))) for seed in range(AT_ONCE + 4)]
-            time.sleep(2 * SECONDS)
+            await_that(lambda: sum(save.done() for save in saves) == 4)
             late = [save.result() for save in saves if save.done()]
         results = [save.result() for save in saves]
     assert [codes(result) for result in late] == [[TIMED_OUT]] * 4

@@ -53,6 +53,14 @@ def relayed(migrated_mysql: str, media_root: Path) -> Generator[tuple[Server, Re
         relay.thaw()
 
 
+@pytest.fixture
+def patient(migrated_mysql: str, media_root: Path) -> Generator[Server]:
+    """A server that waits for its database longer than a busy machine can take for what a test does meanwhile."""
+    mysql.empty(migrated_mysql)
+    with running(settings_for(migrated_mysql, media_root, database_pool=2, database_seconds=20.0)) as server:
+        yield server
+
+
 @pytest.mark.parametrize("away", [Relay.down, Relay.hang_up], ids=["down", "hanging up"])
 def test_a_database_that_is_away_is_an_error_in_time_and_full_service_returns_with_it(
     relayed: tuple[Server, Relay], away: Callable[[Relay], None]
@@ -115,16 +123,16 @@ def test_a_connection_that_is_cut_at_commit_leaves_each_row_with_its_file(
     assert_full_service(server, whole=done)
 
 
-def test_a_lock_that_is_held_for_a_moment_is_waited_for(relayed: tuple[Server, Relay]) -> None:
-    server, _ = relayed
-    with ThreadPoolExecutor(1) as apart:
-        with stranger(server.settings.database_url) as other:
+def test_a_lock_that_is_held_for_a_moment_is_waited_for(patient: Server) -> None:
+    with ThreadPoolExecutor(1) as apart, statements_sent() as sent:
+        with stranger(patient.settings.database_url) as other:
             other.run("SELECT pk FROM dataset_info WHERE untrained = 1 FOR UPDATE")
-            saved = apart.submit(server.upload, clients.fresh())
+            saved = apart.submit(patient.upload, clients.fresh())
+            await_that(lambda: any("LOCK IN SHARE MODE" in text for text in sent))
             time.sleep(0.2)
             assert not saved.done()
         assert codes(saved.result()) == []
-    assert_whole(server.settings)
+    assert_whole(patient.settings)
 
 
 def test_a_lock_that_is_held_for_long_is_an_error_in_time(relayed: tuple[Server, Relay]) -> None:
@@ -141,20 +149,19 @@ def test_a_lock_that_is_held_for_long_is_an_error_in_time(relayed: tuple[Server,
     assert_full_service(server)
 
 
-def test_a_deadlock_that_the_server_loses_is_tried_again(relayed: tuple[Server, Relay]) -> None:
-    server, _ = relayed
+def test_a_deadlock_that_the_server_loses_is_tried_again(patient: Server) -> None:
     rows = ", ".join(f"('Rival {number}', 'rival {number}')" for number in range(50))
     with ThreadPoolExecutor(1) as apart, statements_sent() as sent:
         # InnoDB gives up the transaction that has changed less.
-        with stranger(server.settings.database_url) as other:
+        with stranger(patient.settings.database_url) as other:
             other.run(f"INSERT INTO dataset_info (title, title_key) VALUES {rows}, ('Lunch', 'lunch')")
-            sealed = apart.submit(server.result, CREATE, {"title": "Lunch"})
+            sealed = apart.submit(patient.result, CREATE, {"title": "Lunch"})
             await_that(lambda: any("UPDATE `dataset_info`" in text for text in sent))
             time.sleep(0.2)
             other.run("SELECT pk FROM dataset_info WHERE untrained = 1 FOR UPDATE")
         assert codes(sealed.result()) == []
     assert sum("FOR UPDATE" in text for text in sent) > 1
-    assert_whole(server.settings)
+    assert_whole(patient.settings)
 
 
 @pytest.mark.anyio

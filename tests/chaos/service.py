@@ -71,9 +71,15 @@ def await_that(holds: Callable[[], bool]) -> None:
 def assert_full_service(server: Server, *, whole: bool = True) -> None:
     """Every kind of request succeeds within 10 seconds, and more of them at once than there are connections."""
     await_ready(server)
-    pks = [server.save(fresh())["pk"] for _ in range(3)]
-    asks = [asking(REMOVE, pk=pk) for pk in pks] + [asking(LIST)] * 3 + [saving(fresh())] * 3
-    assert [codes(answer) for answer in at_once(server, asks)] == [[]] * len(asks)
-    server.data(CREATE, {"title": f"After {time.monotonic()}"})
+    await_that(lambda: not _failures(server))
     if whole:
         assert_whole(server.settings)
+
+
+def _failures(server: Server) -> list[str]:
+    """The codes of what fails; on a busy machine a transaction may take longer than it may."""
+    saved = [server.upload(fresh()) for _ in range(3)]
+    asks = [asking(REMOVE, pk=answer["data"]["saveFix"]["image"]["pk"]) for answer in saved if not codes(answer)]
+    asks += [asking(LIST)] * 3 + [saving(fresh())] * 3
+    sealed = server.result(CREATE, {"title": f"After {time.monotonic()}"})
+    return [code for answer in (*saved, *at_once(server, asks), sealed) for code in codes(answer)]
