@@ -113,6 +113,7 @@ RUBBISH: dict[str, tuple[bytes, bytes]] = {
     "a page of another origin": (UPGRADE + b"origin: https://evil.example\r\n\r\n", b""),
     "an origin that is none": (UPGRADE + b"origin: http://[\r\n\r\n", b""),
     "text that is no UTF-8": (UPGRADE + b"\r\n", b"\x81\x82abcd" + bytes([0xFF ^ 0x61, 0xFE ^ 0x62])),
+    "text that is no UTF-8 and a close": (UPGRADE + b"\r\n", b"\x81\x81\0\0\0\0\xff\x88\x80abcd"),
     "a frame that is none": (UPGRADE + b"\r\n", b"\xf7\x02ab"),
 }
 

@@ -227,19 +227,25 @@ def test_a_client_that_has_gone_without_a_word_makes_room_for_another(
 
 
 @pytest.mark.parametrize("accept", [SSE, MULTIPART])
-def test_a_stream_whose_client_has_gone_without_a_word_makes_room_for_another(
-    database_url: str, media_root: Path, monkeypatch: pytest.MonkeyPatch, accept: str
+@pytest.mark.parametrize("unplugged", [True, False])
+def test_a_stream_whose_client_has_gone_makes_room_for_another(
+    database_url: str, media_root: Path, monkeypatch: pytest.MonkeyPatch, accept: str, *, unplugged: bool
 ) -> None:
+    """Without a word; or with one, but when it had asked for a second one behind the first."""
     monkeypatch.setattr(transports, "STALL_SECONDS", 0.5)
     monkeypatch.setattr(streams, "HEARTBEAT_SECONDS", 0.2)
     with running(settings_for(database_url, media_root, live_connections=1)) as server:
         headers = {**server.headers, "accept": accept}
         request = httpx.Request("POST", f"{server.url}/graphql", json={"query": IMAGES}, headers=headers)
         lines = [f"{name}: {value}" for name, value in request.headers.items()]
+        sent = "\r\n".join(["POST /graphql HTTP/1.1", *lines, "", ""]).encode() + request.read()
         with socket.create_connection(("127.0.0.1", request.url.port or 80), 10) as dead:
-            dead.sendall("\r\n".join(["POST /graphql HTTP/1.1", *lines, "", ""]).encode() + request.read())
+            dead.sendall(sent if unplugged else sent * 2)
             assert b" 200 " in dead.recv(65536)
-            unplug(dead)
+            if unplugged:
+                unplug(dead)
+            else:
+                dead.close()
             welcomed(server)
 
 

@@ -2,11 +2,13 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
 import orjson
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import InvalidState
 from websockets.http11 import Response
 from websockets.server import ServerProtocol
 
@@ -79,7 +81,8 @@ class WebSocket(WebSocketsSansIOProtocol):
 
     def send_receive_event_to_app(self) -> None:
         self._idle = 0
-        super().send_receive_event_to_app()
+        with suppress(InvalidState):  # where a text is no UTF-8, and its sender has closed behind it
+            super().send_receive_event_to_app()
 
     def send_keepalive_ping(self) -> None:
         self._idle = 0

@@ -5,10 +5,9 @@ from itertools import chain
 from typing import Any
 
 import httptools
-import orjson
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from graphql_server.errors import error_body
+from graphql_server.http import refusals
 from graphql_server.http.handshakes import WebSocket
 from graphql_server.http.transports import Flow, Joined, bound, end_in_time
 
@@ -37,6 +36,7 @@ class Protocol(HttpToolsProtocol):
     """One connection. uvicorn itself would keep headers of any length, and wait for them for ever."""
 
     parser: Any
+    _running: Any = None  # the request that is being answered, or was last
     _refusal = 400, "BAD_REQUEST", "This is no HTTP request."
     _in_head = _began_now = False
     _head = 0  # bytes of a head, or of a body's heads and trailers since the last that was of the body itself
@@ -51,7 +51,18 @@ class Protocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
+        if self._running:
+            self._lose(self._running)
         super().connection_lost(exc)
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _lose(self, cycle: Any) -> None:
+        """Tell the application that its client has gone; uvicorn tells only the last of several requests in a row."""
+        cycle.disconnected = not cycle.response_complete
+        cycle.message_event.set()
 
     def data_received(self, data: bytes | memoryview) -> None:
         if self._left is not None:
@@ -193,12 +204,8 @@ class Protocol(HttpToolsProtocol):
             self.flow.pause_reading()
             return
         if answering:
-            # What is wrong is its body, for which the application may wait.
-            answering.disconnected = True
-            answering.message_event.set()
-        body = orjson.dumps(error_body(message, code))
-        head = f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
-        self.transport.write(STATUS_LINE[status] + head.encode() + body)
+            self._lose(answering)  # what is wrong is its body, for which the application may wait
+        self.transport.write(refusals.closing(status, code, message))
         self._end()
 
 

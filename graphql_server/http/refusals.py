@@ -1,9 +1,10 @@
-"""What Starlette would answer in text, in JSON like all other refusals."""
+"""What uvicorn and Starlette would answer in text, in JSON like all other refusals."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+import orjson
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
@@ -11,11 +12,19 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from graphql_server.errors import DatasetServerError, error_body
 from graphql_server.http.log import BUG
 
 CODES = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
+
+
+def closing(status: int, code: str, message: str) -> bytes:
+    """A whole answer of HTTP, behind which the connection ends."""
+    body = orjson.dumps(error_body(message, code))
+    head = f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+    return STATUS_LINE[status] + head.encode() + body
 
 
 class Cors(CORSMiddleware):
