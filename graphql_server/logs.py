@@ -85,9 +85,9 @@ class Handler(logging.StreamHandler[TextIO]):
 
     def write(self, logger: str, event: str, fields: Mapping[str, Any]) -> None:
         told = {key: _scrubbed_text(value) if isinstance(value, str) else value for key, value in fields.items()}
+        now = datetime.now(UTC)
         told |= structlog.contextvars.get_contextvars()
-        told["event"], told["level"], told["logger"] = event, "info", logger
-        told["timestamp"] = now = datetime.now(UTC)
+        told |= {"event": event, "level": "info", "logger": logger, "timestamp": now}
         if self._as_json:
             line = orjson.dumps(told, option=orjson.OPT_UTC_Z).decode()
         else:

@@ -19,7 +19,7 @@ from graphql_server.http.live import Live
 from graphql_server.http.tokens import token_of
 from graphql_server.schema.answers import Answer, refused
 from graphql_server.schema.context import Context
-from graphql_server.schema.execution import SUBSCRIPTION
+from graphql_server.schema.execution import SUBSCRIPTION, Operation
 from graphql_server.schema.parts import Parts
 
 RESPONSE = "application/graphql-response+json"
@@ -76,13 +76,37 @@ class GraphQL:
         await answer(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, headers: Headers, wishes: Wishes) -> ASGIApp:
-        """Answer in JSON of a kind, or by a stream if it is a subscription or the client takes nothing else."""
         began, token = time.perf_counter(), token_of(headers)
+        context, queries = self._live.context(token), scope["method"] == "GET"
         try:
-            answer = await self._run(scope, receive, headers, self._live.context(token), wishes)
+            if queries or not requests.is_form(headers):
+                answer = await self._live.answer(
+                    await self._operation(scope, receive, headers, context),
+                    context,
+                    headers,
+                    mutations=not queries,
+                    subscriptions=wishes.stream is not None,
+                    in_parts=wishes.parts,
+                )
+            else:
+                async with self._forms.operation(headers, receive, context.user) as operation:
+                    answer = await self._live.answer(operation, context, headers, subscriptions=False)
+        except (Unauthenticated, UserServerUnavailable) as error:
+            answer = refused(error)
         except BadRequest as error:
             self._operations.add("unknown", "refused", [error.code], began)
             raise
+        return self._reply(answer, wishes, token, began)
+
+    def _operation(self, scope: Scope, receive: Receive, headers: Headers, context: Context) -> Awaitable[Operation]:
+        if scope["method"] == "GET":
+            return requests.from_query_string(scope, context.user)
+        return requests.from_json(headers, receive, context.user, self._deadlines)
+
+    def _reply(
+        self, answer: Answer | Parts | AsyncGenerator[Answer], wishes: Wishes, token: str | None, began: float
+    ) -> ASGIApp:
+        """Answer in JSON of a kind, or by a stream if it is a subscription or the client takes nothing else."""
         if isinstance(answer, Answer):
             self._operations.add(answer.operation, answer.outcome, answer.codes, began)
             return self._whole(answer, wishes, token)
@@ -104,38 +128,6 @@ class GraphQL:
         # The draft has 200 for every well-formed request in application/json, for the sake of old clients.
         status = 400 if answer.refused and kind == RESPONSE else 200
         return Reply(status, kind, orjson.dumps(answer.body))
-
-    async def _run(
-        self, scope: Scope, receive: Receive, headers: Headers, context: Context, wishes: Wishes
-    ) -> Answer | Parts | AsyncGenerator[Answer]:
-        queries = scope["method"] == "GET"
-        if not queries and requests.is_form(headers):
-            return await self._run_form(headers, receive, context)
-        try:
-            operation = (
-                await requests.from_query_string(scope, context.user)
-                if queries
-                else await requests.from_json(headers, receive, context.user, self._deadlines)
-            )
-        except (Unauthenticated, UserServerUnavailable) as error:
-            return refused(error)
-        return await self._live.answer(
-            operation,
-            context,
-            headers,
-            mutations=not queries,
-            subscriptions=wishes.stream is not None,
-            in_parts=wishes.parts,
-        )
-
-    async def _run_form(
-        self, headers: Headers, receive: Receive, context: Context
-    ) -> Answer | Parts | AsyncGenerator[Answer]:
-        try:
-            async with self._forms.operation(headers, receive, context.user) as operation:
-                return await self._live.answer(operation, context, headers, subscriptions=False)
-        except (Unauthenticated, UserServerUnavailable) as error:
-            return refused(error)
 
 
 @lru_cache(100)

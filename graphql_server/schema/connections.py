@@ -186,17 +186,14 @@ def span_of(
     """The page that Relay's four arguments mean; BadUserInput where they mean none."""
     if first is not None and last is not None:
         raise BadUserInput("Send first or last, not both.")
-    for name, value in (("first", first), ("last", last)):
-        if value is not None and not 0 <= value <= LARGEST_PAGE:
-            raise BadUserInput(f"{name} is from 0 to {LARGEST_PAGE}, not {value}.")
-    limit = first if last is None else last
-    return Span(
-        limit=PAGE if limit is None else limit,
-        parent=parent,
-        after=None if after is None else position_of(listing, after),
-        before=None if before is None else position_of(listing, before),
-        backward=last is not None,
-    )
+    limit, name = (first, "first") if last is None else (last, "last")
+    if limit is None:
+        limit = PAGE
+    elif not 0 <= limit <= LARGEST_PAGE:
+        raise BadUserInput(f"{name} is from 0 to {LARGEST_PAGE}, not {limit}.")
+    start = None if after is None else position_of(listing, after)
+    end = None if before is None else position_of(listing, before)
+    return Span(limit, parent, start, end, last is not None)
 
 
 def cursor_of(order: Order, position: Position) -> str:
