@@ -34,7 +34,8 @@ def at_once(servers: Server | Sequence[Server], asks: Sequence[Ask], clients: in
 
 async def _send(servers: Server | Sequence[Server], asks: Sequence[Ask], clients: int) -> list[httpx.Response]:
     each = [servers] if isinstance(servers, Server) else servers
-    limits = httpx.Limits(max_connections=clients)
+    # httpx may close a kept connection as too old in the moment in which it is given to a request.
+    limits = httpx.Limits(max_connections=clients, keepalive_expiry=600)
     async with httpx.AsyncClient(verify=False, limits=limits, timeout=60, headers=each[0].headers) as client:
         urls = (f"{each[number % len(each)].url}/graphql" for number in range(len(asks)))
         return await asyncio.gather(*(client.post(url, **ask) for url, ask in zip(urls, asks, strict=False)))
