@@ -13,7 +13,8 @@ import orjson
 import pytest
 
 from graphql_server import migrations
-from tests.front_door import ANSWER, JSON, PREFLIGHT, QUERY, RESPONSE, assert_refused, send, send_form
+from graphql_server.http import bodies
+from tests.front_door import ANSWER, JSON, PREFLIGHT, QUERY, RESPONSE, assert_refused, code, send, send_form
 from tests.holdings import holdings
 from tests.photos import photo
 from tests.servers import Server, running, settings_for
@@ -62,6 +63,20 @@ RUBBISH: dict[str, bytes] = {
 def test_a_body_that_is_no_request_is_400(shared: Server, kind: str) -> None:
     answer = send(shared, content=RUBBISH[kind], headers={"content-type": JSON})
     assert_refused(answer, 400, "BAD_REQUEST")
+
+
+def test_a_small_body_that_comes_again_is_not_read_again_but_its_token_is(
+    shared: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = list[object]()
+    monkeypatch.setattr(bodies, "json_of", lambda text, _what: read.append(text) or orjson.loads(text))  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
+    small, large = ({"query": QUERY, "variables": {"again": "x" * size}} for size in (1, 5000))
+    for body, times in ((small, 1), (large, 3)):
+        del read[:]
+        for _ in range(3):
+            assert send(shared, json=body).json() == ANSWER
+        assert len(read) == times
+    assert code(send(shared, json=small, headers={"authorization": "Bearer nobody"})) == "UNAUTHENTICATED"
 
 
 def test_a_number_of_5000_digits_is_refused_like_any_other_wrong_variable(shared: Server) -> None:
