@@ -111,7 +111,9 @@ class Media:
         while piece:
             size = _counted(size + len(piece), max_bytes)
             following = await source.read(PIECE_BYTES)
-            await _run(self._staging, copy.add, piece, not following, late=lambda _: copy.discard())
+            # What has begun is done, however late: only behind that it is removed.
+            begun = size > len(piece)
+            await _run(self._staging, copy.add, piece, not following, late=lambda _: copy.discard(), in_the_end=begun)
             piece = following
         if not size:
             raise BadUserInput("The file is empty.")

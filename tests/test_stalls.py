@@ -1,5 +1,6 @@
 """A media folder that does not answer, as a network folder whose server has gone: calls into it do not come back."""
 
+import asyncio
 import threading
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,10 +10,11 @@ from typing import Any
 import pytest
 
 from graphql_server import disk, media
+from graphql_server.errors import StorageStalled
 from tests.chaos import clients
 from tests.chaos.service import LIST, assert_errors, assert_full_service, assert_not_ready, await_that, codes
 from tests.holdings import assert_whole, files_in
-from tests.photos import photo
+from tests.photos import Upload, photo
 from tests.servers import Server, running, settings_for
 from tests.together import CREATE, REMOVE, saving
 
@@ -145,3 +147,20 @@ def test_pictures_that_cannot_be_read_are_an_error_in_time_and_hold_up_no_saves(
         await_that(lambda: stall.held == 0)
         assert server.get(image["url"]).status_code == 200
         await_that(lambda: clients.open_files(clients.os.getpid()) <= descriptors)
+
+
+@pytest.mark.anyio
+async def test_no_photo_of_several_pieces_is_left_behind_half_written(stall: Stall, tmp_path: Path) -> None:
+    store = media.Media(tmp_path, "/media", ("unsigned",), 1)
+    await store.discard(await store.stage(Upload(b"x"), 1))
+    descriptors = clients.open_files(clients.os.getpid())
+    stall.at(disk.os, "fsync")  # of which there is one for each photo, behind its last piece
+    stall.begin()
+    content = b"x" * (2 * media.PIECE_BYTES)
+    staging = [store.stage(Upload(content), len(content)) for _ in range(3 * media.THREADS)]
+    outcomes = await asyncio.gather(*staging, return_exceptions=True)
+    assert {type(outcome) for outcome in outcomes} == {StorageStalled}
+    stall.end()
+    await asyncio.to_thread(await_that, lambda: not list((tmp_path / disk.STAGING).iterdir()))
+    await asyncio.to_thread(await_that, lambda: clients.open_files(clients.os.getpid()) <= descriptors)
+    store.close()
