@@ -136,7 +136,7 @@ async def test_a_page_that_was_not_built_tells_how_to_build_it(monkeypatch: pyte
     answer = await open_alone()
     assert answer.status_code == 503
     assert "npm run build" in answer.text
-    assert answer.headers["content-type"].startswith("text/plain")
+    assert answer.headers["content-type"].startswith("text/html")
 
 
 def test_no_request_leaves_the_server_whatever_is_opened(page: GraphiQL, demo: Demo) -> None:
