@@ -29,7 +29,8 @@ class Groups(Generic[T, R]):
     """Does one kind of work for all who wait, `most` at once, one group after the other.
 
     `work` is given the things of a group and the moment since which they have waited in vain: the first of them came
-    then, or a group before them was done. It gives for each thing what became of it, perhaps an error.
+    then, or a group before them was done or had waited for the folder of pictures. It gives for each thing what became
+    of it, perhaps an error.
     """
 
     def __init__(self, work: Callable[[Sequence[T], float], Awaitable[Sequence[R | Exception]]], most: int) -> None:
@@ -38,7 +39,7 @@ class Groups(Generic[T, R]):
         self._waiting: list[Member[T, R]] = []
         self._group: list[Member[T, R]] = []
         self._task: asyncio.Task[None] | None = None
-        self._done = -math.inf  # when a group was done last
+        self._done = -math.inf  # when a group was done last, or its work stalled
 
     def __len__(self) -> int:
         return len(self._group) + len(self._waiting)
@@ -99,6 +100,8 @@ class Groups(Generic[T, R]):
         try:
             outcomes = await self._work([member.thing for member in group], max(group[0].since, self._done))
         except Exception as error:  # noqa: BLE001 - whoever waits for it is told
+            if isinstance(error, StorageStalled):
+                self._done = asyncio.get_running_loop().time()  # It was not the database that others waited for.
             # Where only one is to blame, the others must not suffer; what is away or slow is so for all.
             if len(group) == 1 or isinstance(error, DatabaseUnavailable | OperationTimedOut | StorageStalled):
                 return [error] * len(group)

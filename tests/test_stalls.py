@@ -108,6 +108,17 @@ def test_a_folder_that_stalls_while_files_are_placed_holds_no_lock_and_leaves_no
     assert_full_service(stalling)
 
 
+def test_who_waits_behind_saves_that_the_folder_holds_up_is_not_told_that_the_database_is_away(
+    stall: Stall, database_url: str, media_root: Path
+) -> None:
+    with running(settings_for(database_url, media_root, database_seconds=2 * SECONDS)) as server:
+        server.save(photo())
+        stall.at(disk, "place")
+        stall.begin()
+        assert_errors(server, [saving(clients.fresh()) for _ in range(60)], STALLED, 10 * SECONDS)
+        stall.end()
+
+
 def test_what_is_removed_is_gone_although_its_file_stays_until_the_folder_answers(
     stall: Stall, stalling: Server
 ) -> None:
