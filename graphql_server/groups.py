@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from graphql_server.endings import ended
 from graphql_server.errors import DatabaseUnavailable, OperationTimedOut, StorageStalled
 
 T = TypeVar("T")
@@ -67,7 +68,7 @@ class Groups(Generic[T, R]):
         member.gone = True
         if self._task and all(each.gone for each in self._group):
             self._task.cancel()
-        await asyncio.wait([member.result])
+        await ended(member.result)
         if not member.result.cancelled():
             member.result.exception()  # which nobody else asks for
 

@@ -7,6 +7,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
+from graphql_server.endings import ended
+
 T = TypeVar("T")
 Late = Callable[["Future[Any]"], object]
 
@@ -46,7 +48,7 @@ class Threads:
         try:
             await asyncio.wait([work], timeout=end - loop.time())
         except asyncio.CancelledError:
-            await asyncio.wait([work], timeout=end - loop.time())
+            await ended(work, end - loop.time())
             if work.done():
                 self._give_up(job, work, late)
                 raise

@@ -191,6 +191,8 @@ async def test_requests_that_are_given_up_at_any_moment_leave_all_whole_and_the_
             for task in tasks:
                 await asyncio.sleep(chance.uniform(0, longest / 2))
                 task.cancel()
+                await asyncio.sleep(0)
+                task.cancel()  # as anyio's scopes do, again and again
             ends = await asyncio.gather(*tasks, return_exceptions=True)
             given_up += sum(isinstance(end, asyncio.CancelledError | DatabaseUnavailable) for end in ends)
             assert all(end is None or isinstance(end, asyncio.CancelledError | DatabaseUnavailable) for end in ends)

@@ -125,12 +125,15 @@ async def test_an_upload_that_breaks_off_leaves_nothing(media: Media) -> None:
     assert names(media.root) == []
 
 
-async def test_staging_that_is_cancelled_at_any_moment_leaves_nothing(media: Media) -> None:
+@pytest.mark.parametrize("times", [1, 3])
+async def test_staging_that_is_cancelled_at_any_moment_leaves_nothing(media: Media, times: int) -> None:
     for turns in range(80):
         staging = asyncio.create_task(media.stage(Upload(b"x" * (3 * MIB)), 4 * MIB))
         for _ in range(turns):
             await asyncio.sleep(0 if turns % 2 else 0.0002)
-        staging.cancel()
+        for _ in range(times):
+            staging.cancel()
+            await asyncio.sleep(0)
         (outcome,) = await asyncio.gather(staging, return_exceptions=True)
         if isinstance(outcome, Staged):
             await media.discard(outcome)

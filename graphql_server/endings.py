@@ -1,0 +1,14 @@
+"""Waiting for the end of what goes on although its task is cancelled, so that what follows may undo it."""
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+
+
+async def ended(work: "asyncio.Future[Any]", seconds: float | None = None) -> None:
+    """Wait for an end, so long at most; further cancellations, as anyio's scopes send all the time, are passed over."""
+    loop = asyncio.get_running_loop()
+    end = None if seconds is None else loop.time() + seconds
+    while not work.done() and (end is None or loop.time() < end):
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([work], timeout=None if end is None else end - loop.time())
