@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -288,6 +288,30 @@ async def test_the_time_that_is_waited_for_others_counts(
     # The second group has waited as long as the first one has tried.
     assert sum(text.startswith(LOCK) for text in sent) == 1
     await asyncio.to_thread(assert_whole, settings)
+
+
+class Losing:
+    """A pool that connects for ever, and loses a cancellation in it, as asyncio.wait_for may on Python 3.11."""
+
+    freesize = 0
+
+    async def acquire(self) -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("engine", ["mysql"])
+async def test_who_waits_for_a_connection_gives_up_in_time_where_the_driver_does_not(
+    database_url: str, media_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(settings_for(database_url, media_root, database_seconds=0.2)) as parts:
+        engine: Any = parts.album.database.engine
+        with monkeypatch.context() as patch:
+            patch.setattr(engine.client, "_pool", Losing())
+            waiting = asyncio.create_task(parts.album.database.fetch("SELECT 1"))
+            await asyncio.wait([waiting], timeout=5)
+        assert isinstance(waiting.exception(), DatabaseUnavailable)
 
 
 @pytest.mark.parametrize("engine", ["mysql"])

@@ -41,6 +41,26 @@ async def _execute(connection: Connection, sql: str, args: Sequence[Any]) -> Seq
     return await cursor.fetchall()
 
 
+async def _acquired(pool: Any) -> Connection:
+    """A connection that must be waited for, apart from whoever waits.
+
+    The driver connects by `asyncio.wait_for`, which on Python 3.11 may lose a cancellation and go on.
+    """
+    acquiring = asyncio.ensure_future(pool.acquire())
+    try:
+        await asyncio.wait([acquiring])
+    except asyncio.CancelledError:
+        acquiring.cancel()
+        acquiring.add_done_callback(partial(_give_back, pool))
+        raise
+    return acquiring.result()
+
+
+def _give_back(pool: Any, acquiring: "asyncio.Future[Connection]") -> None:
+    if not acquiring.cancelled() and not acquiring.exception():
+        pool.release(acquiring.result())
+
+
 class MySQLSession:
     def __init__(self, parent: MySQLClient, connection: Connection, seconds: float) -> None:
         self.connection = connection
@@ -111,7 +131,8 @@ class MySQL:
     async def _acquire(self) -> Connection:
         self.slots.waiting += 1
         try:
-            connection = await (self.client._pool or await self._pool()).acquire()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - as below
+            pool: Any = self.client._pool or await self._pool()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - as below
+            connection = await (pool.acquire() if pool.freesize and not pool.cond.locked() else _acquired(pool))
         except RuntimeError as error:
             # What the driver raises where the server hangs up at once, having too many connections for instance.
             raise DBConnectionError(str(error)) from error
