@@ -9,7 +9,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 
 import httpx
@@ -29,6 +29,7 @@ from tests.nginx import fronting
 from tests.photos import photo
 from tests.processes import Process, server_of, settings_of, started, users_listening
 from tests.servers import KEY, TOKEN, Server, listening, running, settings_for
+from tests.waiting import wait_until
 
 IDLE = 1000
 SLOW = 25  # seconds: more than nginx and the server wait for headers (10) and the next piece of a body (20)
@@ -270,13 +271,6 @@ def test_1000_idle_connections_harm_nobody_and_leave_nothing(served: tuple[Proce
         assert slowest < 1
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     wait_until(lambda: open_files(process) <= before + 2)
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 5
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def seconds_for(server: Server) -> float:

@@ -4,7 +4,6 @@ import gc
 import hashlib
 import io
 import struct
-import time
 import zlib
 from collections.abc import Generator
 from pathlib import Path
@@ -20,6 +19,7 @@ from tests.holdings import ask, assert_whole, files_in, holdings
 from tests.photos import photo
 from tests.servers import Server, running, settings_for
 from tests.shared import sharing
+from tests.waiting import wait_until
 
 LITERAL = """mutation($file: Upload!) {{
   saveFix(input: {{file: $file, modelDegree: {model}, confidence: {confidence}, userFixDegree: {user_fix}}}) {{
@@ -93,10 +93,7 @@ def test_what_was_sent_is_freed_with_its_answer_and_not_when_the_collector_runs(
     try:
         before = kept()
         shared.save(photo())
-        end = time.monotonic() + 5
-        while kept() > before:
-            assert time.monotonic() < end
-            time.sleep(0.01)
+        wait_until(lambda: kept() <= before)
     finally:
         gc.enable()
 

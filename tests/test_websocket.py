@@ -3,7 +3,6 @@
 import ctypes
 import socket
 import struct
-import time
 from collections.abc import Generator
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +20,7 @@ from tests.rows import sql, untrained_pk
 from tests.servers import TOKEN, Server, running, settings_for
 from tests.shared import sharing
 from tests.test_request_log import UPGRADE
+from tests.waiting import wait_until
 
 QUERY = "{ untrained { title } }"
 
@@ -206,7 +206,7 @@ def test_more_connections_than_a_worker_takes_are_sent_away(database_url: str, m
             ((_, data), _) = list(events(stream))
             assert data["errors"][0]["extensions"]["code"] == "TOO_MANY_SUBSCRIPTIONS"
         client.socket.close()
-        welcomed(server)
+        wait_until(lambda: welcome(server))
 
 
 def test_a_client_that_has_gone_without_a_word_makes_room_for_another(
@@ -223,7 +223,7 @@ def test_a_client_that_has_gone_without_a_word_makes_room_for_another(
         dead.sendall(masked(b'{"type":"connection_init","payload":{"access_token":"%b"}}' % TOKEN.encode()))
         while dead.recv(65536):  # it answers nothing, pings neither
             pass
-        welcomed(server)
+        wait_until(lambda: welcome(server))
 
 
 @pytest.mark.parametrize("accept", [SSE, MULTIPART])
@@ -246,7 +246,7 @@ def test_a_stream_whose_client_has_gone_makes_room_for_another(
                 unplug(dead)
             else:
                 dead.close()
-            welcomed(server)
+            wait_until(lambda: welcome(server))
 
 
 def unplug(connection: socket.socket) -> None:
@@ -282,14 +282,8 @@ def test_a_flood_of_small_frames_closes_the_connection(
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 
-def welcomed(server: Server) -> None:
-    """Connect within 10 seconds: a client may see the end of its connection before the server counts it as gone."""
-    end = time.monotonic() + 10
-    while not begun(server):
-        assert time.monotonic() < end, "there is no room"
-
-
-def begun(server: Server) -> bool:
+def welcome(server: Server) -> bool:
+    """Whether there is room; a client may see the end of its connection before the server counts it as gone."""
     try:
         with connected(server) as client:
             client.begin()
