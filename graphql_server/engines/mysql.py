@@ -144,9 +144,8 @@ class MySQL:
     def _leave(self, connection: Connection, error: BaseException) -> None:
         """Give a connection back after an error; where that was a cancellation, once nothing runs on it any more."""
         cancelled = not isinstance(error, Exception)
-        if (
-            cancelled and not cast("Any", connection).connected
-        ):  # The driver hangs up on an answer that nobody waits for.
+        # The driver hangs up on an answer that nobody waits for.
+        if cancelled and not cast("Any", connection).connected:
             self._given_up.end(connection.thread_id(), partial(self._release, connection))
             return
         if cancelled or self.failure(error).kind == "away":

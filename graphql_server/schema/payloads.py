@@ -56,8 +56,8 @@ class PayloadExecutor(PacedExecutor):
         self, return_type: Any, field_details_list: Any, info: Any, path: Any, result: Any, position_context: Any
     ) -> Any:
         complete: Callable[..., Any] = super().complete_value  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - half typed
-        by_core = partial(complete, return_type, field_details_list, info, path, result, position_context)
+        arguments = (return_type, field_details_list, info, path, result, position_context)
         # graphql-core comes here a second time with what must not be null.
         if path.prev or isinstance(return_type, GraphQLNonNull) or info.field_name == "__typename":
-            return by_core()
-        return self._completion.completed(path.key, result, self.variable_values, by_core)
+            return complete(*arguments)
+        return self._completion.completed(path.key, result, self.variable_values, partial(complete, *arguments))
