@@ -1,18 +1,19 @@
 """Who gets in: whom the user server knows, and nobody when it cannot be asked."""
 
-import time
 from collections.abc import Generator
 from pathlib import Path
 
 import httpx
 import pytest
 
+from graphql_server import users
 from graphql_server.schema.execution import build_schema
 from tests.holdings import holdings
 from tests.live import CHANGES, IMAGES
 from tests.photos import photo
 from tests.servers import SAVE_FIX, TOKEN, Server, running, settings_for
 from tests.shared import sharing
+from tests.waiting import Clock
 
 OPERATIONS = [
     "{ datasets { nodes { pk title } } }",
@@ -154,14 +155,18 @@ def test_a_request_that_cannot_run_does_not_ask_the_user_server(quick: Server) -
     assert quick.user_server.asked == []
 
 
-def test_a_yes_is_remembered_for_auth_cache_seconds(database_url: str, media_root: Path) -> None:
+def test_a_yes_is_remembered_for_auth_cache_seconds(
+    database_url: str, media_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(users, "time", clock := Clock())
     with running(settings_for(database_url, media_root, auth_cache_seconds=1.0)) as server:
         for _ in range(3):
             server.data("{ untrained { pk } }")
         assert server.user_server.asked == [TOKEN]
         server.user_server.users.clear()
+        clock.now += 0.9
         server.data("{ untrained { pk } }")
-        time.sleep(1)
+        clock.now += 0.1
         assert server.codes("{ untrained { pk } }") == ["UNAUTHENTICATED"]
 
 

@@ -19,14 +19,25 @@ from typing import Any
 import httpx
 import pytest
 
+from graphql_server import users as remembering
 from graphql_server.errors import SettingsError, Unauthenticated, UserServerUnavailable
 from graphql_server.settings import Settings
 from graphql_server.user_servers import connect
 from graphql_server.users import User, Users
+from tests.processes import free_port
+from tests.waiting import Clock
 
 pytestmark = pytest.mark.anyio
 ROOT = Path(__file__).parents[1]
 TOKEN = "gRPC-7b1f.made_up~token"
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock of those who remember answers."""
+    monkeypatch.setattr(remembering, "time", clock := Clock())
+    return clock
+
 
 Answer = Callable[[httpx.Request], httpx.Response] | Callable[[httpx.Request], Coroutine[None, None, httpx.Response]]
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -219,7 +230,8 @@ async def test_a_server_that_drips_or_hangs_does_not_hold_longer_than_the_whole_
         start = time.monotonic()
         with pytest.raises(UserServerUnavailable, match=re.escape("within 0.5 seconds")):
             await users.authenticate(TOKEN)
-        assert 0.4 < time.monotonic() - start < 1.0
+        # All of it would take five seconds, or for ever.
+        assert 0.4 < time.monotonic() - start < 4
 
 
 async def test_refused_tokens_do_not_cost_a_new_connection_each() -> None:
@@ -285,25 +297,34 @@ async def test_the_longest_token_and_every_printable_character_are_asked_about()
     assert server.asked == ["x" * 4096, every]
 
 
-async def test_a_yes_is_remembered_for_its_time_and_no_longer() -> None:
+async def test_a_yes_is_remembered_for_its_time_and_no_longer(clock: Clock) -> None:
     server = Counting()
     async with asking(server, auth_cache_seconds=0.4) as users:
         for _ in range(5):
             await users.authenticate(TOKEN)
+        clock.now += 0.39
+        await users.authenticate(TOKEN)
         assert len(server.asked) == 1
         server.status = 401
-        await asyncio.sleep(0.5)
+        clock.now += 0.02
         with pytest.raises(Unauthenticated):
             await users.authenticate(TOKEN)
 
 
-async def test_the_time_of_an_answer_runs_from_its_question() -> None:
-    server = Counting(seconds=0.4)
-    async with asking(server, auth_cache_seconds=0.5) as users:
-        await users.authenticate(TOKEN)
-        await asyncio.sleep(0.2)
-        await users.authenticate(TOKEN)
-    assert len(server.asked) == 2
+async def test_the_time_of_an_answer_runs_from_its_question(clock: Clock) -> None:
+    asked = 0
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        nonlocal asked
+        asked += 1
+        clock.now += 0.4
+        return httpx.Response(200)
+
+    async with asking(answer, auth_cache_seconds=0.5) as users:
+        for seconds, times in ((0, 1), (0.05, 1), (0.1, 2)):
+            clock.now += seconds
+            await users.authenticate(TOKEN)
+            assert asked == times
 
 
 async def test_a_cache_of_0_seconds_asks_every_time() -> None:
@@ -316,16 +337,19 @@ async def test_a_cache_of_0_seconds_asks_every_time() -> None:
 
 @pytest.mark.parametrize(("cache_seconds", "until_asked"), [(0.3, 0.3), (60.0, 1.0)])
 async def test_a_no_is_remembered_no_longer_than_a_yes_and_at_most_a_second(
-    cache_seconds: float, until_asked: float
+    cache_seconds: float, until_asked: float, clock: Clock
 ) -> None:
     server = Counting(status=401)
     async with asking(server, auth_cache_seconds=cache_seconds) as users:
         for _ in range(3):
             with pytest.raises(Unauthenticated):
                 await users.authenticate(TOKEN)
+        clock.now += until_asked - 0.05
+        with pytest.raises(Unauthenticated):
+            await users.authenticate(TOKEN)
         assert len(server.asked) == 1
         server.status = 200
-        await asyncio.sleep(until_asked + 0.05)
+        clock.now += 0.1
         assert await users.authenticate(TOKEN) == User()
 
 
@@ -410,7 +434,7 @@ async def test_waiting_for_a_free_call_counts_as_waiting_for_the_answer() -> Non
     async with asking(server, user_server_seconds=0.4) as users:
         start = time.monotonic()
         answers = await asyncio.gather(*(users.authenticate(f"token-{n}") for n in range(150)), return_exceptions=True)
-        assert time.monotonic() - start < 2
+        assert time.monotonic() - start < 10
         assert all(isinstance(answer, UserServerUnavailable) for answer in answers)
         server.seconds = 0
         assert await users.authenticate(TOKEN) == User()
@@ -439,7 +463,7 @@ async def test_closing_ends_the_calls_that_are_under_way() -> None:
         asker = asyncio.create_task(users.authenticate(TOKEN))
         await asyncio.sleep(0.05)
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(asker, 1)
+        await asyncio.wait_for(asker, 30)
     assert server.now == 0
 
 
@@ -541,7 +565,8 @@ async def grpc_story() -> dict[str, str]:
     story: dict[str, str] = {}
     async with asking_grpc(1) as users:
         story["nowhere"] = await outcome(users)
-    async with grpc_server(predecessor) as port, asking_grpc(port) as users:
+    port = free_port()  # which nobody is given until it is listened on again
+    async with grpc_server(predecessor, port), asking_grpc(port) as users:
         story["known"] = await outcome(users)
         story["unknown"] = await outcome(users, TOKEN.upper())
     for status in STATUSES:
@@ -583,7 +608,7 @@ def test_any_other_grpc_status_is_unavailable_and_its_details_stay_here(story: d
 
 def test_a_grpc_server_that_hangs_is_unavailable_in_time(story: dict[str, str]) -> None:
     assert story["asleep"].startswith("UserServerUnavailable(")
-    assert 0.4 <= float(story["seconds"]) < 2
+    assert 0.4 <= float(story["seconds"]) < 10
 
 
 def test_a_grpc_server_that_was_away_is_found_again(story: dict[str, str]) -> None:
