@@ -4,7 +4,7 @@ import hashlib
 import sqlite3
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,12 @@ def ask(url: str, *texts: str, args: Sequence[Any] = ()) -> list[tuple[Any, ...]
 
 def files_in(media_root: Path) -> dict[str, bytes]:
     """Every file below the folder, also what is only staged, by its path from there."""
-    paths = (path for path in media_root.rglob("*") if path.is_file())
-    return {str(path.relative_to(media_root)): path.read_bytes() for path in paths}
+    found: dict[str, bytes] = {}
+    for path in media_root.rglob("*"):
+        with suppress(FileNotFoundError):  # a server at work has removed it meanwhile
+            if path.is_file():
+                found[str(path.relative_to(media_root))] = path.read_bytes()
+    return found
 
 
 def holdings(settings: Settings) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]], dict[str, bytes]]:

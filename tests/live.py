@@ -32,7 +32,7 @@ START = cursor(0)
 
 
 class Client:
-    """One connection; every wait ends after 10 seconds."""
+    """One connection; every wait ends after 30 seconds."""
 
     def __init__(self, socket: ClientConnection) -> None:
         self.socket = socket
@@ -41,7 +41,7 @@ class Client:
         self.socket.send(orjson.dumps(message).decode())
 
     def receive(self) -> dict[str, Any]:
-        return orjson.loads(self.socket.recv(timeout=10))
+        return orjson.loads(self.socket.recv(timeout=30))
 
     def begin(self, token: str | None = None) -> None:
         """Initialise the connection; with a token, by the payload."""
@@ -83,7 +83,7 @@ def connected(server: Server, *protocols: str, headers: dict[str, str] | None = 
     given = server.headers if headers is None else headers
     names = [Subprotocol(name) for name in protocols or ("graphql-transport-ws",)]
     url = server.url.replace("http", "ws", 1) + "/graphql"
-    with connect(url, subprotocols=names, additional_headers=given, proxy=None, open_timeout=10) as socket:
+    with connect(url, subprotocols=names, additional_headers=given, proxy=None, open_timeout=30) as socket:
         yield Client(socket)
 
 
@@ -101,7 +101,7 @@ def streaming(server: Server, accept: str, query: str = IMAGES, **variables: Any
     body = {"query": query, "variables": {"after": START, **variables}}
     headers = {**server.headers, "accept": accept}
     with (
-        httpx.Client(verify=False, timeout=10) as client,
+        httpx.Client(verify=False, timeout=30) as client,
         client.stream("POST", f"{server.url}/graphql", json=body, headers=headers) as response,
     ):
         yield response

@@ -28,7 +28,7 @@ class Front:
 
     def ask(self, path: str, method: str = "GET", **headers: str) -> tuple[http.client.HTTPResponse, bytes]:
         """Send a path just as it is; names of headers are written with _ for -."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             sent = {name.replace("_", "-"): value for name, value in headers.items()}
             connection.request(method, path, headers=sent)
@@ -72,7 +72,7 @@ def _configuration(folder: Path, media: Path, server_port: int, port: int) -> st
 
 
 def _wait_for(port: int, nginx: subprocess.Popen[bytes]) -> None:
-    for _ in range(100):
+    for _ in range(600):
         assert nginx.poll() is None, "nginx did not start"
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()

@@ -68,8 +68,8 @@ class Process:
         return f"http://127.0.0.1:{self.port}"
 
     def log(self) -> list[dict[str, Any]]:
-        """What it has written to stdout, a line of JSON each."""
-        return [orjson.loads(line) for line in self.output.read_bytes().splitlines()]
+        """What it has written to stdout, a line of JSON each; the last may not be whole yet."""
+        return [orjson.loads(line) for line in self.output.read_bytes().split(b"\n")[:-1]]
 
     def await_line(self, event: str, number: int = 1) -> dict[str, Any]:
         """The line of its log that is the first, or of that number, whose event begins so; it is waited for."""

@@ -111,7 +111,7 @@ class Server:
 
     def get(self, path: str, **headers: str) -> httpx.Response:
         with httpx.Client(verify=False) as client:
-            return client.get(f"{self.url}{path}", headers=headers)
+            return client.get(f"{self.url}{path}", headers=headers, timeout=60)
 
 
 def settings_for(database_url: str, media_root: Path, **others: Any) -> Settings:

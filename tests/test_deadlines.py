@@ -13,13 +13,13 @@ from graphql_server import pictures
 from graphql_server.album import AT_ONCE
 from tests.chaos.mysql import stranger
 from tests.chaos.relay import Relay, relaying
-from tests.chaos.service import await_that
 from tests.holdings import assert_whole, holdings
 from tests.parts import ask, merged
 from tests.photos import photo
 from tests.processes import free_port
 from tests.servers import Server, running, settings_for
-from tests.test_metrics import read, value
+from tests.test_metrics import await_value, read, value
+from tests.waiting import wait_until
 
 SECONDS = 1.0
 TIMED_OUT = "OPERATION_TIMED_OUT"
@@ -67,7 +67,7 @@ def test_a_query_of_many_slow_statements_ends_in_one_error_and_frees_its_connect
     assert codes(result) == [TIMED_OUT]
     assert result["data"] is None
     relay.delay = 0
-    await_that(lambda: value(read(place), "database_connections_used") == 0)  # nothing goes on behind it
+    await_value(place, 0, "database_connections_used")  # nothing goes on behind it
     assert value(read(place), "database_statement_duration_seconds_count") < 10
     assert server.data("{ untrained { title } }") == {"untrained": {"title": "untrained"}}
 
@@ -142,7 +142,7 @@ def test_a_save_waits_for_its_turn_no_longer_than_it_may(slow: tuple[Server, Rel
         with stranger(server.settings.database_url) as other:
             other.run("SELECT pk FROM dataset_info WHERE untrained = 1 FOR UPDATE")
             saves = [threads.submit(server.upload, photo(seed=seed, size=(8, 8))) for seed in range(AT_ONCE + 4)]
-            await_that(lambda: sum(save.done() for save in saves) == 4)
+            wait_until(lambda: sum(save.done() for save in saves) == 4)
             late = [save.result() for save in saves if save.done()]
         results = [save.result() for save in saves]
     assert [codes(result) for result in late] == [[TIMED_OUT]] * 4
@@ -171,7 +171,7 @@ def test_a_picture_that_is_decoded_for_too_long_is_an_error_and_keeps_its_decode
     assert value(read(place), "uploads_refused_total", code=TIMED_OUT) == 1
     assert_whole(server.settings)
     server.save(photo(size=(1200, 1000)))
-    assert value(read(place), "pictures_decoding") == 0
+    await_value(place, 0, "pictures_decoding")
 
 
 def test_one_timer_looks_after_all_queries(slow: tuple[Server, Relay]) -> None:

@@ -26,7 +26,6 @@ from tests.chaos.service import (
     assert_full_service,
     assert_not_ready,
     await_ready,
-    await_that,
     codes,
     every_kind,
 )
@@ -36,6 +35,7 @@ from tests.photos import Upload, photo
 from tests.processes import Process, server_of, settings_of, started, users_listening
 from tests.servers import Server, running, settings_for, statements_sent
 from tests.together import CREATE, REMOVE, asking, at_once, saving
+from tests.waiting import wait_until
 
 SECONDS = 1.0  # DATABASE_SECONDS here
 UNAVAILABLE = "DATABASE_UNAVAILABLE"
@@ -113,13 +113,13 @@ def test_a_connection_that_is_cut_at_commit_leaves_each_row_with_its_file(
     relay.cut_at(b"COMMIT", done=done)
     assert codes(server.upload(clients.fresh())) == [UNAVAILABLE]
     # Nobody knows whether it was committed, so the file stays in either case.
-    await_that(lambda: len(kept(server.settings).images) == done)
+    wait_until(lambda: len(kept(server.settings).images) == done)
     assert len(kept(server.settings).strays) == (not done)
     await_ready(server)  # whoever connects anew says COMMIT, too
     relay.cut_at(b"COMMIT", done=done)
     assert codes(server.result(CREATE, {"title": "Lunch"})) == [UNAVAILABLE]
     titles = ["Lunch", "untrained"] if done else ["untrained"]
-    await_that(lambda: [title for _, title, _ in kept(server.settings).datasets] == titles)
+    wait_until(lambda: [title for _, title, _ in kept(server.settings).datasets] == titles)
     assert_full_service(server, whole=done)
 
 
@@ -128,7 +128,7 @@ def test_a_lock_that_is_held_for_a_moment_is_waited_for(patient: Server) -> None
         with stranger(patient.settings.database_url) as other:
             other.run("SELECT pk FROM dataset_info WHERE untrained = 1 FOR UPDATE")
             saved = apart.submit(patient.upload, clients.fresh())
-            await_that(lambda: any("LOCK IN SHARE MODE" in text for text in sent))
+            wait_until(lambda: any("LOCK IN SHARE MODE" in text for text in sent))
             time.sleep(0.2)
             assert not saved.done()
         assert codes(saved.result()) == []
@@ -158,7 +158,7 @@ def test_a_deadlock_that_the_server_loses_is_tried_again(patient: Server) -> Non
         with stranger(patient.settings.database_url) as other:
             other.run(f"INSERT INTO dataset_info (title, title_key) VALUES {rows}, ('Lunch', 'lunch')")
             sealed = apart.submit(patient.result, CREATE, {"title": "Lunch"})
-            await_that(lambda: any("UPDATE `dataset_info`" in text for text in sent))
+            wait_until(lambda: any("UPDATE `dataset_info`" in text for text in sent))
             time.sleep(0.2)
             other.run("SELECT pk FROM dataset_info WHERE untrained = 1 FOR UPDATE")
         assert codes(sealed.result()) == []
@@ -253,7 +253,7 @@ def test_clients_that_leave_in_the_middle_of_an_upload_leave_nothing(process: tu
 
 def await_baseline(process: Process, open_files: int) -> None:
     """Wait until no more files are open than before, give or take a kept connection."""
-    await_that(lambda: clients.open_files(process.popen.pid) <= open_files + 2)
+    wait_until(lambda: clients.open_files(process.popen.pid) <= open_files + 2)
 
 
 @pytest.mark.parametrize("engine", ["sqlite"])

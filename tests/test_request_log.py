@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import time
 from collections.abc import Generator
 from contextlib import suppress
 from typing import Any
@@ -16,6 +15,7 @@ from tests.holdings import ask
 from tests.processes import Process, settings_of, started, users_listening
 from tests.rows import IMAGE
 from tests.servers import TOKEN
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -31,16 +31,19 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Generator[Process]:
 
 def post(process: Process, query: str, **headers: str) -> httpx.Response:
     given = {"authorization": f"Bearer {TOKEN}", **headers}
-    return httpx.post(f"{process.url}/graphql", json={"query": query}, headers=given, verify=False, trust_env=False)
+    return httpx.post(
+        f"{process.url}/graphql", json={"query": query}, headers=given, timeout=60, verify=False, trust_env=False
+    )
 
 
 def lines_of(process: Process, request_id: str) -> list[dict[str, Any]]:
     """The lines of a request; they are waited for, since they are written behind the answer."""
-    for _ in range(100):
-        if found := [line for line in process.log() if line.get("request_id") == request_id and "status" in line]:
-            return found
-        time.sleep(0.05)
-    return []
+
+    def found() -> list[dict[str, Any]]:
+        return [line for line in process.log() if line.get("request_id") == request_id and "status" in line]
+
+    wait_until(lambda: bool(found()))
+    return found()
 
 
 def test_a_request_keeps_its_id_in_the_answer_and_in_the_log(process: Process) -> None:
@@ -66,7 +69,8 @@ def test_no_token_and_no_signature_stands_in_any_line_of_the_log(process: Proces
         post(process, "{ nothing }", **headers)
         post(process, "mutation { removeImage(input: {pk: 0}) { image { pk } } }", **headers)
     httpx.get(f"{process.url}/graphql?access_token={TOKEN}", verify=False, trust_env=False)
-    httpx.get(f"{process.url}/media/1/x.jpg?expires=1&signature=a-signature", verify=False, trust_env=False)
+    last = httpx.get(f"{process.url}/media/1/x.jpg?expires=1&signature=a-signature", verify=False, trust_env=False)
+    assert lines_of(process, last.headers["x-request-id"])
     log = process.output.read_text() + process.errors.read_text()
     assert log.count('"event":"request"') + log.count('"event": "request"') >= 11
     assert not [line for line in log.splitlines() if TOKEN in line or wrong in line or "a-signature" in line]
@@ -122,7 +126,7 @@ RUBBISH: dict[str, tuple[bytes, bytes]] = {
 def test_nobody_fills_the_log_with_warnings(process: Process, kind: str) -> None:
     before = len(process.log())
     first, second = RUBBISH[kind]
-    with socket.create_connection(("127.0.0.1", process.port), 5) as connection, suppress(ConnectionError):
+    with socket.create_connection(("127.0.0.1", process.port), 30) as connection, suppress(ConnectionError):
         connection.sendall(first)
         assert b" 500 " not in connection.recv(65536)
         connection.sendall(second)

@@ -12,11 +12,12 @@ import pytest
 from graphql_server import disk, media
 from graphql_server.errors import StorageStalled
 from tests.chaos import clients
-from tests.chaos.service import LIST, assert_errors, assert_full_service, assert_not_ready, await_that, codes
+from tests.chaos.service import LIST, assert_errors, assert_full_service, assert_not_ready, codes
 from tests.holdings import assert_whole, files_in
 from tests.photos import Upload, photo
 from tests.servers import Server, running, settings_for
 from tests.together import CREATE, REMOVE, saving
+from tests.waiting import wait_until
 
 SECONDS = 0.5
 STALLED = "STORAGE_UNAVAILABLE"
@@ -86,9 +87,9 @@ def test_a_folder_that_does_not_answer_is_an_error_in_time_and_full_service_retu
     stalling.get("/readyz")
     assert stall.held <= media.THREADS + 1
     stall.end()
-    await_that(lambda: codes(stalling.upload(clients.fresh())) == [])
+    wait_until(lambda: codes(stalling.upload(clients.fresh())) == [])
     assert stalling.get(image["url"]).content == content
-    await_that(lambda: not staged(stalling))
+    wait_until(lambda: not staged(stalling))
     assert_full_service(stalling)
 
 
@@ -103,8 +104,8 @@ def test_a_folder_that_stalls_while_files_are_placed_holds_no_lock_and_leaves_no
     assert stalling.get(image["url"]).content == content
     assert stall.held <= media.THREADS
     stall.end()
-    await_that(lambda: codes(stalling.upload(clients.fresh())) == [])
-    await_that(lambda: not staged(stalling))
+    wait_until(lambda: codes(stalling.upload(clients.fresh())) == [])
+    wait_until(lambda: not staged(stalling))
     assert_full_service(stalling)
 
 
@@ -127,7 +128,7 @@ def test_what_is_removed_is_gone_although_its_file_stays_until_the_folder_answer
     stall.begin()
     assert codes(stalling.result(REMOVE, {"pk": image["pk"]})) == []
     stall.end()
-    await_that(lambda: files_in(stalling.settings.media_root) == {})
+    wait_until(lambda: files_in(stalling.settings.media_root) == {})
     assert_whole(stalling.settings)
 
 
@@ -136,7 +137,7 @@ def test_a_save_is_told_as_done_although_what_was_staged_cannot_be_removed(stall
     stall.begin()
     stalling.save(photo())
     stall.end()
-    await_that(lambda: len(files_in(stalling.settings.media_root)) == 1)
+    wait_until(lambda: len(files_in(stalling.settings.media_root)) == 1)
     assert_whole(stalling.settings)
 
 
@@ -155,9 +156,9 @@ def test_pictures_that_cannot_be_read_are_an_error_in_time_and_hold_up_no_saves(
         server.save(clients.fresh())
         descriptors = clients.open_files(clients.os.getpid())
         stall.end()
-        await_that(lambda: stall.held == 0)
+        wait_until(lambda: stall.held == 0)
         assert server.get(image["url"]).status_code == 200
-        await_that(lambda: clients.open_files(clients.os.getpid()) <= descriptors)
+        wait_until(lambda: clients.open_files(clients.os.getpid()) <= descriptors)
 
 
 @pytest.mark.anyio
@@ -172,6 +173,6 @@ async def test_no_photo_of_several_pieces_is_left_behind_half_written(stall: Sta
     outcomes = await asyncio.gather(*staging, return_exceptions=True)
     assert {type(outcome) for outcome in outcomes} == {StorageStalled}
     stall.end()
-    await asyncio.to_thread(await_that, lambda: not list((tmp_path / disk.STAGING).iterdir()))
-    await asyncio.to_thread(await_that, lambda: clients.open_files(clients.os.getpid()) <= descriptors)
+    await asyncio.to_thread(wait_until, lambda: not list((tmp_path / disk.STAGING).iterdir()))
+    await asyncio.to_thread(wait_until, lambda: clients.open_files(clients.os.getpid()) <= descriptors)
     store.close()

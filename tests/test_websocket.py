@@ -220,9 +220,10 @@ def test_a_client_that_has_gone_without_a_word_makes_room_for_another(
     ):
         dead.sendall(UPGRADE + b"\r\n")
         assert b" 101 " in dead.recv(65536)
-        dead.sendall(masked(b'{"type":"connection_init","payload":{"access_token":"%b"}}' % TOKEN.encode()))
-        while dead.recv(65536):  # it answers nothing, pings neither
-            pass
+        with suppress(ConnectionError):  # it may have been given up already
+            dead.sendall(masked(b'{"type":"connection_init","payload":{"access_token":"%b"}}' % TOKEN.encode()))
+            while dead.recv(65536):  # it answers nothing, pings neither
+                pass
         wait_until(lambda: welcome(server))
 
 
@@ -272,9 +273,10 @@ def test_a_flood_of_small_frames_closes_the_connection(
     with socket.create_connection(("127.0.0.1", int(quick.url.rpartition(":")[2])), 10) as flooding:
         flooding.sendall(UPGRADE + b"\r\n")
         assert b" 101 " in flooding.recv(65536)
-        flooding.sendall(b"\x01\x80abcd" * (kind == "pieces of a text") + FLOODS[kind] * 5000)
+        with suppress(ConnectionError):  # the server may have heard enough before all is sent
+            flooding.sendall(b"\x01\x80abcd" * (kind == "pieces of a text") + FLOODS[kind] * 5000)
         received = b""
-        with suppress(ConnectionResetError):
+        with suppress(ConnectionError):
             while piece := flooding.recv(65536):
                 received += piece
     assert b"\x03\xf0Too many frames" in received  # 1008

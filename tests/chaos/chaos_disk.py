@@ -8,11 +8,12 @@ import pytest
 
 from graphql_server import disk, media
 from tests.chaos import clients
-from tests.chaos.service import assert_errors, assert_full_service, await_ready, await_that, codes
+from tests.chaos.service import assert_errors, assert_full_service, await_ready, codes
 from tests.holdings import assert_whole
 from tests.processes import Process
 from tests.servers import Server
 from tests.together import asking, at_once, saving
+from tests.waiting import wait_until
 
 UNAVAILABLE = "STORAGE_UNAVAILABLE"
 IMAGES = "{ images { nodes { pk } } }"
@@ -143,6 +144,6 @@ def test_a_disk_that_does_not_come_back_is_an_error_in_time_until_it_does(
         assert clients.threads(running.popen.pid) <= before + 3 * media.THREADS
     finally:
         subprocess.run(["fsfreeze", "--unfreeze", frozen], check=True, timeout=60)
-    await_that(lambda: codes(server.upload(clients.fresh())) == [])
-    await_that(lambda: not list((frozen / disk.STAGING).iterdir()))
+    wait_until(lambda: codes(server.upload(clients.fresh())) == [])
+    wait_until(lambda: not list((frozen / disk.STAGING).iterdir()))
     assert_full_service(server)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
@@ -11,6 +11,7 @@ from tests.chaos.clients import fresh, send
 from tests.holdings import assert_whole
 from tests.servers import Server
 from tests.together import CREATE, REMOVE, Ask, asking, at_once, saving
+from tests.waiting import wait_until
 
 LIST = "{ datasets { nodes { pk } } images { nodes { pk } } }"
 SLACK = 1.5  # what a busy machine may take longer than it should
@@ -54,24 +55,13 @@ def assert_not_ready(server: Server, failing: str) -> None:
 
 
 def await_ready(server: Server) -> None:
-    end = time.monotonic() + RETURN_SECONDS
-    while server.get("/readyz").status_code != 200:
-        assert time.monotonic() < end, "the server does not come back"
-        time.sleep(0.05)
-
-
-def await_that(holds: Callable[[], bool]) -> None:
-    """Wait for what a server comes to on its own account."""
-    end = time.monotonic() + RETURN_SECONDS
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    wait_until(lambda: server.get("/readyz").status_code == 200, RETURN_SECONDS)
 
 
 def assert_full_service(server: Server, *, whole: bool = True) -> None:
     """Every kind of request succeeds within 10 seconds, and more of them at once than there are connections."""
     await_ready(server)
-    await_that(lambda: not _failures(server))
+    wait_until(lambda: not _failures(server), RETURN_SECONDS)
     if whole:
         assert_whole(server.settings)
 
