@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import socket
-import time
 from collections.abc import Generator, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -16,6 +15,7 @@ from graphql_server import migrations
 from tests.photos import photo
 from tests.processes import Process, settings_of, started, users_listening
 from tests.servers import SAVE_FIX, TOKEN
+from tests.waiting import wait_until
 
 QUERY = b'{"query": "{ untrained { title } }"}'
 MAX_REQUEST = 8_000_000
@@ -36,7 +36,7 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Generator[Process]:
 
 
 def connect(process: Process) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", process.port), 10)
+    return socket.create_connection(("127.0.0.1", process.port), 30)
 
 
 def head(line: bytes = b"POST /graphql HTTP/1.1", *, token: str | None = TOKEN, more: bytes = b"") -> bytes:
@@ -110,11 +110,7 @@ def temporary(process: Process) -> list[str]:
 
 def eventually_as_before(process: Process, before: int) -> None:
     """The number of open files is what it was, give or take connections that the server keeps to others."""
-    for _ in range(100):
-        if len(open_files(process)) <= before + 2 and not temporary(process):
-            return
-        time.sleep(0.05)
-    raise AssertionError(open_files(process))
+    wait_until(lambda: len(open_files(process)) <= before + 2 and not temporary(process))
 
 
 NO_HTTP: dict[str, bytes] = {
@@ -288,11 +284,7 @@ def test_somebody_who_is_known_may_upload(process: Process) -> None:
     body = form(orjson.dumps({"query": SAVE_FIX, "variables": {}}), b"{}", MEGABYTE * 3, end=b"")
     with connect(process) as connection:
         connection.sendall(head(more=BOUNDARY + LENGTH % (MAX_REQUEST - 1)) + body)
-        for _ in range(100):
-            if temporary(process):
-                break
-            time.sleep(0.05)
-        assert temporary(process)
+        wait_until(lambda: bool(temporary(process)))
     eventually_as_before(process, len(open_files(process)))
 
 
@@ -397,7 +389,6 @@ def test_requests_that_wait_for_their_turn_are_left_to_the_kernel(process: Proce
 
 def test_a_body_whose_answer_has_been_sent_is_read_to_its_end(process: Process) -> None:
     with connect(process) as connection:
-        connection.settimeout(5)
         connection.sendall(head(b"POST /nowhere HTTP/1.1", more=LENGTH % (10 * len(MEGABYTE))) + MEGABYTE * 10)
         assert answer(connection)[0] == 404
         connection.sendall(head(more=as_json(QUERY)) + QUERY)

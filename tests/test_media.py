@@ -359,7 +359,7 @@ async def raw(port: int, request: bytes) -> tuple[int, bytes]:
     """Send bytes that no client would send; gives the status and the body."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(request)
-    answer = await asyncio.wait_for(reader.read(), 5)
+    answer = await asyncio.wait_for(reader.read(), 30)
     writer.close()
     head, _, body = answer.partition(b"\r\n\r\n")
     return int(head.split()[1]), body
@@ -708,11 +708,9 @@ async def test_clients_that_leave_in_the_middle_leave_no_open_file(media: Media)
             writer.write(request)
             await reader.read(1000)
             writer.transport.abort()
-        for _ in range(200):
-            await asyncio.sleep(0.02)
-            if open_files() <= before:
-                break
-        assert open_files() <= before
+        async with asyncio.timeout(30):
+            while open_files() > before:  # noqa: ASYNC110 - it is seen in a number
+                await asyncio.sleep(0.02)
 
 
 async def test_the_plain_server_needs_no_signature_and_has_browsers_ask_again(media: Media) -> None:
@@ -725,17 +723,17 @@ async def test_the_plain_server_needs_no_signature_and_has_browsers_ask_again(me
 
 
 async def test_a_folder_that_is_closed_finishes_what_it_does_and_leaves_no_thread(media: Media) -> None:
-    def threads() -> int:
-        return sum(thread.name.startswith("media") for thread in threading.enumerate())
+    # Of others, which nobody has closed, threads may end at any moment.
+    before = set(threading.enumerate())
 
-    before = threads()
+    def threads() -> int:
+        return sum(thread.name.startswith("media") for thread in {*threading.enumerate()} - before)
+
     staging = asyncio.create_task(media.check_writable())
     await asyncio.sleep(0.05)
-    assert threads() == before + 1
+    assert threads() == 1
     media.close()
     await staging
-    for _ in range(100):
-        if threads() == before:
-            break
-        await asyncio.sleep(0.02)
-    assert threads() == before
+    async with asyncio.timeout(30):
+        while threads():  # noqa: ASYNC110 - it is seen in a number
+            await asyncio.sleep(0.02)

