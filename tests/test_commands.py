@@ -151,7 +151,7 @@ def test_a_database_that_cannot_be_reached_is_one_line_without_the_password(
     result = run(monkeypatch, capsys, name, **{**environ, "DATABASE_URL": url.format(place=place)})
     assert_one_line(result, "DATABASE_URL")
     assert "wrong-password" not in "".join(result[1:])
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 30
 
 
 def test_a_database_that_is_not_migrated_is_one_line_that_says_what_to_do(
@@ -283,7 +283,7 @@ def test_migrate_says_what_it_applies_and_nothing_the_second_time(
 
 
 def slowly(process: Process) -> tuple[socket.socket, bytes]:
-    """Begin to upload a photo, and keep its second half back."""
+    """Begin to upload a photo, and keep its second half back when the server has asked for it."""
     operations = json.dumps(
         {
             "query": SAVE_FIX,
@@ -295,12 +295,15 @@ def slowly(process: Process) -> tuple[socket.socket, bytes]:
         f"{process.url}/graphql",
         data={"operations": operations, "map": '{"0": ["variables.input.file"]}'},
         files={"0": ("photo.jpg", photo(size=(640, 480)))},
-        headers={"authorization": f"Bearer {TOKEN}", "graphql-require-preflight": "1", "connection": "close"},
+        headers={"authorization": f"Bearer {TOKEN}", "graphql-require-preflight": "1", "connection": "close"}
+        | {"expect": "100-continue"},
     )
     head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
     body = request.read()
-    connection = socket.create_connection(("127.0.0.1", process.port), 10)
-    connection.sendall(f"POST /graphql HTTP/1.1\r\n{head}\r\n".encode() + body[: len(body) // 2])
+    connection = socket.create_connection(("127.0.0.1", process.port), 30)
+    connection.sendall(f"POST /graphql HTTP/1.1\r\n{head}\r\n".encode())
+    assert connection.recv(65_536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    connection.sendall(body[: len(body) // 2])
     return connection, body[len(body) // 2 :]
 
 
@@ -314,7 +317,6 @@ def test_after_sigterm_requests_in_flight_are_finished_and_the_status_is_0(
             server = server_of(process, settings)
             server.save(photo())
             uploads = [slowly(process) for _ in range(4)]
-            time.sleep(0.3)
             process.popen.terminate()
             time.sleep(0.5)
             assert process.popen.poll() is None
@@ -341,7 +343,7 @@ def test_after_sigterm_parts_are_sent_to_the_last_and_who_follows_is_told_to_com
     query = f"{{ images(first: 1000) {{ nodes @stream(initialCount: 50) {{ {MUCH} }} }} }}"
     with users_listening() as users:
         settings = settings_of(database_url, tmp_path / "media", users)
-        with started(tmp_path, "serve", SHUTDOWN_SECONDS="2", **settings) as process:
+        with started(tmp_path, "serve", SHUTDOWN_SECONDS="4", **settings) as process:
             server = server_of(process, settings)
             put_images(server, untrained_pk(server), [{"original_file_name": f"{at}.jpg"} for at in range(1000)])
             with (

@@ -2,6 +2,8 @@
 
 import asyncio
 import hashlib
+import io
+import itertools
 import os
 import pty
 import re
@@ -315,7 +317,7 @@ def test_a_save_that_is_long_at_its_commit_keeps_its_file(
     answers: list[dict[str, Any]] = []
     saving = threading.Thread(target=lambda: answers.append(server.upload(photo())))
     saving.start()
-    assert began.wait(10)
+    assert began.wait(30)
     outcome = doctor("--repair", "--grace", "0")
     saving.join()
     assert outcome.status == 0
@@ -443,13 +445,12 @@ def test_saves_and_removals_during_the_examination_raise_no_alarm(
 
     def live() -> None:
         try:
-            for number, image in enumerate(
-                server.data("{ images(last: 300) { nodes { pk } } }")["images"]["nodes"][::-1]
-            ):
+            for number in itertools.count():
                 if ended.is_set():
                     return
                 server.save(photo(seed=number))
-                server.data(REMOVE, {"pk": image["pk"]})
+                (oldest,) = server.data("{ images(first: 1) { nodes { pk } } }")["images"]["nodes"]
+                server.data(REMOVE, oldest)
         except BaseException as error:  # noqa: BLE001 - raised again in the test's own thread
             failures.append(error)
 
@@ -457,7 +458,6 @@ def test_saves_and_removals_during_the_examination_raise_no_alarm(
     living.start()
     try:
         outcomes = [run_apart(database_url, media_root, "--repair") for _ in range(2)]
-        assert living.is_alive(), "everything was removed before the examinations ended"
     finally:
         ended.set()
         living.join()
@@ -515,13 +515,21 @@ def test_progress_is_shown_on_a_terminal(database_url: str, media_root: Path) ->
     outcome = run_apart(database_url, media_root, stderr=stderr)
     os.close(stderr)
     with os.fdopen(terminal, "rb", buffering=0) as reader:
-        shown = reader.read(100_000).decode()
+        shown = b"".join(iter(lambda: read_on(reader), b"")).decode()
     assert outcome.status == 0
     assert re.search(r"\rimages: [\d,]+ of 1,500 \(\d+ %\)", shown)
     assert re.search(r"\rfiles: [\d,]+ of 1,500 \(\d+ %\)", shown)
     assert "\n" not in shown
     assert shown.endswith("\r\x1b[K")
     assert "%" not in outcome.text
+
+
+def read_on(terminal: io.FileIO) -> bytes:
+    """The next piece; nothing behind the last, where Linux gives an error."""
+    try:
+        return terminal.read(100_000)
+    except OSError:
+        return b""
 
 
 @pytest.mark.parametrize("grace", ["-1", "nan"])
