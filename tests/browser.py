@@ -8,6 +8,8 @@ from typing import Any, Literal
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
+PATIENCE = 60_000  # milliseconds, of which a machine that is not busy needs a hundredth
+expect.set_options(timeout=PATIENCE)
 # It runs as root in a container, and makes no request of its own.
 FLAGS = (
     "--no-sandbox",
@@ -101,7 +103,7 @@ class GraphiQL:
 def graphiql(browser: Browser, address: str, color_scheme: Literal["light", "dark"] = "light") -> Generator[GraphiQL]:
     """Open GraphiQL in a browser that remembers nothing."""
     context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme=color_scheme)
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(PATIENCE)
     opened = GraphiQL(context.new_page())
     opened.open(address)
     yield opened

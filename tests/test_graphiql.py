@@ -164,7 +164,7 @@ def test_the_token_goes_from_the_address_into_the_headers_outlives_a_reload_and_
     page.write("{ untrained { title } }", "")
     assert page.run()["data"]["untrained"]["title"] == "untrained"
     page.page.wait_for_timeout(1000)  # GraphiQL stores its tabs half a second later
-    assert "ListDatasets" in page.stored()
+    page.page.wait_for_function("JSON.stringify(localStorage).includes('ListDatasets')")
     page.page.reload()
     page.page.wait_for_selector(".graphiql-query-editor .view-line")
     page.write("{ untrained { title } }", "")
@@ -249,8 +249,8 @@ def test_a_chosen_photo_is_saved_and_shown_upright(page: GraphiQL, demo: Demo) -
     assert image["originalFileName"] == "떡볶이.png"
     assert image["uprightDegree"] == 90
     shown = page.page.locator(".pictures li")
-    assert shown.count() == 1
-    assert f"#{image['pk']} 떡볶이.png" in shown.inner_text()
+    expect(shown).to_have_count(1)
+    expect(shown).to_contain_text(f"#{image['pk']} 떡볶이.png")
     expect(shown.locator("img")).to_have_js_property("naturalWidth", 64)
     assert red_edge(shown.locator("div").screenshot()) == "top"
 
@@ -297,7 +297,7 @@ def test_a_photo_can_be_left_out_again(page: GraphiQL) -> None:
     page.show("Files")
     page.choose_files(photo("one.png"), photo("two.png"))
     page.page.get_by_role("button", name="Leave one.png out").click()
-    assert page.page.locator(".files li span").all_inner_texts() == ["two.png 1 kB"]
+    expect(page.page.locator(".files li span")).to_have_text(["two.png 1 kB"])
 
 
 def test_a_subscription_shows_what_is_saved_until_it_is_stopped(page: GraphiQL, demo: Server) -> None:
@@ -321,10 +321,10 @@ def test_the_pictures_of_a_result_go_with_it(page: GraphiQL) -> None:
     answer = page.run()
     images = [image for dataset in answer["data"]["datasets"]["nodes"] for image in dataset["images"]["nodes"]]
     assert images
-    assert page.page.locator(".pictures li").count() == len(images)
+    expect(page.page.locator(".pictures li")).to_have_count(len(images))
     page.choose_tab("Node")
     page.run()
-    assert page.page.locator(".pictures li").count() == 0
+    expect(page.page.locator(".pictures li")).to_have_count(0)
 
 
 @pytest.mark.parametrize(("scheme", "bright"), [("light", True), ("dark", False)])
