@@ -25,6 +25,9 @@ from graphql_server.settings import Settings, setting, web_address
 if TYPE_CHECKING:
     from graphql_server.traces import Tracing
 
+# A worker that answers its supervisor nothing for so long is replaced. A busy machine may need more than uvicorn's
+# five seconds to import what a worker consists of, and then none would ever start.
+WORKER_SECONDS = 30
 TRACES = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 
 log = structlog.stdlib.get_logger(__name__)
@@ -122,6 +125,7 @@ def listen(
         loop="uvloop",
         server_header=False,
         timeout_graceful_shutdown=shutdown_seconds,
+        timeout_worker_healthcheck=WORKER_SECONDS,
         **OPTIONS,
         **options,
     )
