@@ -16,6 +16,14 @@ from tests.processes import started
 from tests.servers import Server, UserServer, running, settings_for
 
 
+@pytest.fixture(autouse=True, scope="session")
+def plain_tracebacks() -> None:
+    """With all variables, as structlog shows them where rich is installed, one takes seconds of computing."""
+    *others, _ = structlog.get_config()["processors"]
+    shown = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*others, shown])
+
+
 @pytest.fixture(autouse=True)
 def same_logging() -> Generator[None]:
     """Commands that run in this process set up its log; afterwards it is as before."""
