@@ -60,7 +60,8 @@ def place() -> str:
 @pytest.fixture
 def watched(database_url: str, media_root: Path, place: str) -> Generator[Server]:
     host, _, port = place.partition(":")
-    with running(settings_for(database_url, media_root, metrics=(host, int(port)))) as server:
+    # A lock is waited for long enough for what a busy machine does meanwhile.
+    with running(settings_for(database_url, media_root, metrics=(host, int(port)), database_seconds=30.0)) as server:
         yield server
 
 

@@ -16,6 +16,7 @@ from graphql_server.database import Transaction
 from graphql_server.errors import Conflict, DatabaseUnavailable, StorageUnavailable
 from graphql_server.fixes import Fix, OnDuplicate
 from graphql_server.saves import Save, Saved
+from tests.chaos.mysql import await_lock
 from tests.holdings import IMAGES, ask, assert_whole
 from tests.mysql import statements
 from tests.photos import Upload, photo
@@ -53,7 +54,7 @@ async def together(album: Album, *asks: Ask) -> list[Any]:
 
 
 async def await_that(happened: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while not happened():  # noqa: ASYNC110 - it is seen in a number
             await asyncio.sleep(0.01)
 
@@ -198,7 +199,7 @@ async def test_saves_that_meet_a_deadlock_are_tried_again_together(
             await rival.fetch("UPDATE image_tally SET images = 1 WHERE dataset_info_pk = 7")
             await transaction.fetch(f"{LOCK} LOCK IN SHARE MODE")
             sealing = asyncio.create_task(rival.fetch(f"{LOCK} FOR UPDATE"))
-            await asyncio.sleep(0.2)
+            await asyncio.to_thread(await_lock, database_url)
             try:
                 await transaction.fetch("SELECT * FROM image_tally WHERE dataset_info_pk = 7 FOR UPDATE")
             finally:
@@ -310,7 +311,7 @@ async def test_who_waits_for_a_connection_gives_up_in_time_where_the_driver_does
         with monkeypatch.context() as patch:
             patch.setattr(engine.client, "_pool", Losing())
             waiting = asyncio.create_task(parts.album.database.fetch("SELECT 1"))
-            await asyncio.wait([waiting], timeout=5)
+            await asyncio.wait([waiting], timeout=30)
         assert isinstance(waiting.exception(), DatabaseUnavailable)
 
 
@@ -318,11 +319,11 @@ async def test_who_waits_for_a_connection_gives_up_in_time_where_the_driver_does
 async def test_those_who_wait_for_others_that_are_saved_are_patient(
     database_url: str, media_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = settings_for(database_url, media_root, database_seconds=1.0)
+    settings = settings_for(database_url, media_root, database_seconds=2.0)
     lock = datasets.lock_untrained
 
     async def slowly(*args: Any) -> int:
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.2)
         return await lock(*args)
 
     monkeypatch.setattr(datasets, "lock_untrained", slowly)

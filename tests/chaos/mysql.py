@@ -9,14 +9,24 @@ from asyncmy.errors import OperationalError
 from graphql_server.database import Database
 from graphql_server.engines import Session
 from tests.mysql import statements
+from tests.waiting import wait_until
 
 LIST = "SHOW FULL PROCESSLIST"
+WAITING = (
+    "SELECT COUNT(*) FROM information_schema.innodb_trx "
+    "JOIN information_schema.processlist ON id = trx_mysql_thread_id WHERE trx_state = 'LOCK WAIT' AND db = DATABASE()"
+)
 
 
 def connections(url: str) -> list[int]:
     """The connections to this database but for the one that asks."""
     name = url.rsplit("/", 1)[1]
     return [row[0] for row in statements(url, LIST) if row[3] == name and row[7] != LIST]
+
+
+def await_lock(url: str) -> None:
+    """Wait until somebody waits for a lock in this database."""
+    wait_until(lambda: statements(url, WAITING)[0][0] > 0)
 
 
 def kill_connections(url: str) -> int:
