@@ -236,7 +236,7 @@ def test_a_request_that_says_it_is_too_large_is_413_at_once(shared: Server) -> N
 @pytest.mark.anyio
 async def test_who_is_still_sending_what_is_too_large_reads_so(shared: Server) -> None:
     headers = {"content-type": JSON, **shared.headers}
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
         for size in (1_100_000, 5_000_000) * 3:
             body = orjson.dumps({"query": QUERY, "more": "x" * size})
             answer = await client.post(f"{shared.url}/graphql", content=body, headers=headers)
@@ -251,7 +251,7 @@ async def test_who_is_still_sending_what_is_too_large_reads_so(shared: Server) -
 async def test_who_is_still_sending_what_is_refused_by_its_head_reads_so(
     shared: Server, method: str, padding: int, status: int, expected: str
 ) -> None:
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
         for size in (1_100_000, 5_000_000) * 3:
             headers = {"content-type": JSON, "x-padding": "x" * padding}
             answer = await client.request(method, f"{shared.url}/graphql", content=b" " * size, headers=headers)

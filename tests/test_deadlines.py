@@ -21,7 +21,7 @@ from tests.servers import Server, running, settings_for
 from tests.test_metrics import await_value, read, value
 from tests.waiting import wait_until
 
-SECONDS = 1.0
+SECONDS = 2.0
 TIMED_OUT = "OPERATION_TIMED_OUT"
 
 
@@ -38,7 +38,7 @@ def place() -> str:
 
 @pytest.fixture
 def slow(database_url: str, media_root: Path, place: str) -> Generator[tuple[Server, Relay]]:
-    """A server whose operations may take a second, and a relay that can slow its database down."""
+    """A server whose operations may take two seconds, and a relay that can slow its database down."""
     host, _, port = place.partition(":")
     with relaying(database_url) as (url, relay):
         settings = settings_for(
@@ -84,7 +84,7 @@ def test_what_is_put_off_for_later_parts_ends_in_time_too(slow: tuple[Server, Re
 def test_a_mutation_does_what_it_has_begun_and_begins_nothing_after_its_time(slow: tuple[Server, Relay]) -> None:
     server, relay = slow
     images = [server.save(photo(seed=seed))["pk"] for seed in range(8)]
-    relay.delay = 0.05
+    relay.delay = 0.1
     fields = " ".join(f"a{pk}: removeImage(input: {{pk: {pk}}}) {{ dataset {{ title }} }}" for pk in images)
     result = server.result(f"mutation {{ {fields} }}")
     relay.delay = 0
@@ -98,7 +98,7 @@ def test_a_mutation_does_what_it_has_begun_and_begins_nothing_after_its_time(slo
 
 def test_of_many_fixes_those_that_are_told_as_saved_are_saved_and_no_others(slow: tuple[Server, Relay]) -> None:
     server, relay = slow
-    relay.delay = 0.05
+    relay.delay = 0.1
     inputs = [{"file": None, "modelDegree": 0, "confidence": 1, "userFixDegree": 0} for _ in range(8)]
     result = server.send_form(
         "mutation($inputs: [SaveFixInput!]!) { saveFixes(inputs: $inputs) { image { pk dataset { title } } } }",
@@ -118,7 +118,7 @@ def test_a_save_whose_transaction_takes_longer_is_told_with_all_that_was_asked_o
     slow: tuple[Server, Relay],
 ) -> None:
     server, relay = slow
-    relay.delay = 0.3  # there are seven statements
+    relay.delay = 0.5  # there are seven statements
     image = server.save(photo())
     assert image["dataset"]["title"] == "untrained"
 

@@ -88,7 +88,7 @@ def test_the_answer_has_the_media_type_that_the_client_prefers(shared: Server, a
         json={"query": QUERY},
         headers={**shared.headers, **({"accept": accept} if accept else {})},
     )
-    with httpx.Client(verify=False) as client:
+    with httpx.Client(verify=False, timeout=60) as client:
         answer = client.send(request)
     assert answer.headers["content-type"] == f"{kind}; charset=utf-8"
     assert (answer.status_code, answer.json()) == (200, ANSWER)

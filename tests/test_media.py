@@ -350,7 +350,7 @@ async def serving(media: Media, *, signed: bool = True) -> AsyncGenerator[int]:
 async def client(media: Media, *, signed: bool = True) -> AsyncGenerator[httpx.AsyncClient]:
     async with (
         serving(media, signed=signed) as port,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, verify=False) as web,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, verify=False, timeout=60) as web,
     ):
         yield web
 

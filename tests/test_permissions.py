@@ -48,7 +48,7 @@ def quick(shared: Server) -> Generator[Server]:
 
 def ask(server: Server, **headers: str) -> list[str]:
     """Ask with these headers alone; gives the codes of the errors, none for an answer."""
-    with httpx.Client(verify=False) as client:
+    with httpx.Client(verify=False, timeout=60) as client:
         body = {"query": "{ untrained { title } }"}
         answer = client.post(f"{server.url}/graphql", json=body, headers=headers).json()
     if "errors" not in answer:

@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 
 from graphql_server import pictures
+from graphql_server.budget import Budget
 from graphql_server.errors import ImageUnreadable, StorageUnavailable
 from graphql_server.pictures import Decoder, Picture
 
@@ -452,10 +453,18 @@ async def test_a_large_picture_waits_for_none_that_came_after_it(
 ) -> None:
     decoder = Watched(monkeypatch, 4, 10_000)
     large, small = laid(tmp_path, 99, 101), laid(tmp_path, 60, 100)
-    work = [asyncio.create_task(decoder.inspect(small))]
-    await asyncio.sleep(0.02)
-    work.append(asyncio.create_task(decoder.inspect(large)))
-    await asyncio.sleep(0.02)
+    take, taking = Budget.take, list[int]()
+
+    async def noted(budget: Budget, pixels: int) -> None:
+        taking.append(pixels)
+        await take(budget, pixels)
+
+    monkeypatch.setattr(Budget, "take", noted)
+    work: list[asyncio.Task[Picture]] = []
+    for path in (small, large):
+        work.append(asyncio.create_task(decoder.inspect(path)))
+        while len(taking) < len(work):  # noqa: ASYNC110 - it is seen in a number
+            await asyncio.sleep(0.001)
     work += [asyncio.create_task(decoder.inspect(small)) for _ in range(5)]
     await asyncio.gather(*work)
     assert decoder.widths == [60, 99, *[60] * 5]

@@ -171,7 +171,7 @@ def test_confidences_that_are_not_finite_are_refused_and_change_nothing(shared: 
 
 
 def send_raw(server: Server, operations: str) -> dict[str, Any]:
-    with httpx.Client(verify=False) as client:
+    with httpx.Client(verify=False, timeout=60) as client:
         return client.post(
             f"{server.url}/graphql",
             data={"operations": operations, "map": '{"0": ["variables.file"]}'},

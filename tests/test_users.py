@@ -423,7 +423,7 @@ async def test_a_failure_that_nobody_waits_for_any_more_is_not_reported(
 
 async def test_at_most_100_tokens_are_asked_about_at_once_and_the_others_wait() -> None:
     server = Counting(seconds=0.1)
-    async with asking(server) as users:
+    async with asking(server, user_server_seconds=60.0) as users:
         answers = await asyncio.gather(*(users.authenticate(f"token-{n}") for n in range(250)))
     assert answers == [User()] * 250
     assert server.most == 100
@@ -431,7 +431,7 @@ async def test_at_most_100_tokens_are_asked_about_at_once_and_the_others_wait() 
 
 async def test_waiting_for_a_free_call_counts_as_waiting_for_the_answer() -> None:
     server = Counting(seconds=60)
-    async with asking(server, user_server_seconds=0.4) as users:
+    async with asking(server, user_server_seconds=1.0) as users:
         start = time.monotonic()
         answers = await asyncio.gather(*(users.authenticate(f"token-{n}") for n in range(150)), return_exceptions=True)
         assert time.monotonic() - start < 10
@@ -450,7 +450,7 @@ async def test_a_hundred_hung_calls_leave_no_connection_that_blocks_the_next() -
         else:
             writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
 
-    async with asking_socket(talk, user_server_seconds=1.0) as users:
+    async with asking_socket(talk, user_server_seconds=2.0) as users:
         answers = await asyncio.gather(*(users.authenticate(f"token-{n}") for n in range(120)), return_exceptions=True)
         assert all(isinstance(answer, UserServerUnavailable) for answer in answers)
         hangs = False
