@@ -20,7 +20,7 @@ from tests.servers import Server, UserServer, running, settings_for
 def plain_tracebacks() -> None:
     """With all variables, as structlog shows them where rich is installed, one takes seconds of computing."""
     *others, _ = structlog.get_config()["processors"]
-    shown = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    shown = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(processors=[*others, shown])
 
 
