@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import hashlib
 import os
 import socket
+import time
 from collections.abc import Generator, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -295,6 +297,7 @@ DISPOSED = b"--b\r\ncontent-disposition: %s\r\n\r\nx\r\n--b--\r\n"
 BROKEN: dict[str, bytes] = {
     "no end": form(FIX, PLACE, LARGE, end=b""),
     "no end and no line": form(FIX, PLACE, LARGE, end=b"")[:-2],
+    "a boundary with more behind it": form(FIX, PLACE, LARGE, end=b"--bc--\r\n--b--\r\n"),
     "another boundary": form(FIX, PLACE, LARGE).replace(b"--b", b"--c"),
     "101 files": form(FIX, PLACE, *[LARGE[:10]] * 101),
     "three fields": FIELD % b"more" + b"x\r\n" + form(FIX, PLACE, LARGE),
@@ -346,12 +349,30 @@ def test_a_file_that_is_sent_under_two_names_is_saved_once(process: Process) -> 
     eventually_as_before(process, files)
 
 
-def test_a_preamble_before_the_form_is_no_harm(process: Process) -> None:
+def test_what_is_before_and_behind_a_form_is_passed_over(process: Process) -> None:
+    parts = form(QUERY, b"{}")
+    status, answered = post_form(process, b"preamble\r\n" * 1000 + parts + b"epilogue\r\n--b\r\n" * 1000)
+    assert (status, "errors" in orjson.loads(answered)) == (200, False)
+
+
+def test_a_form_is_read_wherever_it_is_cut(process: Process) -> None:
+    content = photo(size=(8, 8)) + b"\r\n--\r\n-\r\n--a\r\n"
     variables = {"input": {"file": None, "modelDegree": 0, "confidence": 1, "userFixDegree": 0}}
-    body = b"preamble\r\n" * 1000 + form(orjson.dumps({"query": SAVE_FIX, "variables": variables}), PLACE, photo())
-    status, answered = post_form(process, body)
-    assert status in (200, 400)
-    assert "errors" not in orjson.loads(answered) if status == 200 else code(answered) == "BAD_REQUEST"
+    body = form(orjson.dumps({"query": SAVE_FIX, "variables": variables}), PLACE, content)
+    file = body.index(content)
+    # At each place in the heads and boundaries; in the file itself at some.
+    cuts = {*range(body.index(b"map") - 60, file + 2), *range(file, len(body), 50), *range(len(body) - 30, len(body))}
+    with contextlib.ExitStack() as stack:
+        connections = {cut: stack.enter_context(connect(process)) for cut in sorted(cuts)}
+        for cut, connection in connections.items():
+            connection.sendall(head(more=BOUNDARY + LENGTH % len(body)) + body[:cut])
+        time.sleep(0.1)  # for what was sent to be read before the rest comes
+        for cut, connection in connections.items():
+            connection.sendall(body[cut:])
+        answers = [answer(connection) for connection in connections.values()]
+    saved = [orjson.loads(body)["data"]["saveFix"]["image"] for _, body in answers]
+    assert {image["sha256"] for image in saved} == {hashlib.sha256(content).hexdigest()}
+    assert {image["originalFileName"] for image in saved} == {"photo.jpg"}
 
 
 def test_clients_that_vanish_in_the_middle_leave_nothing(process: Process) -> None:

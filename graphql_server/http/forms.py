@@ -1,17 +1,14 @@
 """Multipart forms: https://github.com/jaydenseric/graphql-multipart-request-spec"""
 
-from collections.abc import AsyncGenerator
 from typing import Any, cast
 
-from starlette import datastructures
-from starlette.datastructures import FormData, UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.datastructures import UploadFile
 
 from graphql_server.errors import BadRequest
+from graphql_server.http import multipart
 from graphql_server.http.bodies import Body, Headers, json_of
+from graphql_server.http.multipart import MOST_FILES, Form
 
-JSON_BYTES = 1024 * 1024  # each of operations and map
-MOST_FILES = 100
 # A page of another site cannot make a browser send one of these without asking us first (CSRF).
 PREFLIGHT_HEADERS = ("graphql-require-preflight", "apollo-require-preflight", "x-apollo-operation-name")
 
@@ -24,23 +21,16 @@ def check_preflight(headers: Headers) -> None:
         )
 
 
-async def read(headers: Headers, body: Body) -> FormData:
+async def read(headers: Headers, body: Body) -> Form:
     """The form that a body is; whoever asks closes it, and so its files. BadRequest says what is wrong with it."""
-    parser = _FormParser(headers, body, max_files=MOST_FILES, max_fields=2, max_part_size=JSON_BYTES)
     try:
-        return await parser.parse()
-    except MultiPartException as error:
-        raise BadRequest(f"The form cannot be read: {error.message}") from None
-    except KeyError:
-        raise BadRequest("The form's content type names no boundary.") from None
-    except (LookupError, UnicodeError):
-        raise BadRequest("The form's content type names a charset that is none.") from None
+        return await multipart.read(headers.get(b"content-type", b""), body)
     except OSError as error:
         # Large files lie in the folder for temporary files until they are read.
         raise BadRequest("The upload cannot be kept at present; try again.", 503, "STORAGE_UNAVAILABLE") from error
 
 
-def fields_of(form: FormData) -> dict[str, Any]:
+def fields_of(form: Form) -> dict[str, Any]:
     """What a form's operation is made of, its files in their places; BadRequest says what is wrong with it."""
     operations = json_of(_text(form, "operations"), "operations")
     if not isinstance(operations, dict):
@@ -51,39 +41,21 @@ def fields_of(form: FormData) -> dict[str, Any]:
     return fields
 
 
-class _FormParser(MultiPartParser):
-    """Starlette's parser, which itself takes a form that breaks off for a whole one and leaves its last file open."""
-
-    def __init__(self, headers: Headers, body: Body, **limits: int) -> None:
-        kind = headers.get(b"content-type", b"")
-        super().__init__(datastructures.Headers(raw=[(b"content-type", kind)]), self._pieces(body), **limits)
-        self._ended = False
-
-    def on_end(self) -> None:
-        self._ended = True
-
-    async def _pieces(self, body: Body) -> AsyncGenerator[bytes, None]:
-        while body.more:
-            yield await body.piece()
-        if not self._ended:
-            raise BadRequest("The form breaks off.")
-
-
-def _text(form: FormData, name: str) -> str:
-    value = form.get(name)
-    if not isinstance(value, str):
+def _text(form: Form, name: str) -> bytes:
+    value = form.parts.get(name)
+    if not isinstance(value, bytes):
         raise BadRequest(f"The form needs a field '{name}'.")
     return value
 
 
-def _files(form: FormData) -> list[tuple[str, UploadFile]]:
+def _files(form: Form) -> list[tuple[str, UploadFile]]:
     """Where each file belongs, by the form's `map`."""
     places = json_of(_text(form, "map"), "map")
     if not isinstance(places, dict):
         raise BadRequest("'map' is a JSON object: the name of each file and the list of its paths.")
     found: list[tuple[str, UploadFile]] = []
     for name, paths in cast("dict[str, object]", places).items():
-        file = form.get(name)
+        file = form.parts.get(name)
         if not isinstance(file, UploadFile):
             raise BadRequest(f"'map' names a file {name!r} that the form does not have.")
         if not isinstance(paths, list) or not all(isinstance(path, str) for path in cast("list[object]", paths)):
