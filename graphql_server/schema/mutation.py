@@ -1,13 +1,16 @@
 """The mutations: plain values out of an input, one call, and the result wrapped."""
 
+from collections.abc import Mapping
 from enum import Enum
-from typing import Annotated, cast
+from typing import Annotated, Any, TypeVar, cast
 
 import strawberry
 from graphql import GraphQLError
 from starlette.datastructures import UploadFile
 from strawberry.federation.schema_directives import Cost
 from strawberry.file_uploads import Upload
+from strawberry.types import get_object_definition
+from strawberry.utils.str_converters import to_camel_case
 
 from graphql_server import datasets, fixes
 from graphql_server.fixes import Fix
@@ -20,6 +23,21 @@ IDEMPOTENCY = (
     "A text of the client's choice, 1 to 255 printable ASCII characters. However often a request is sent with the same "
     "one, it has its effect once; another request with it is a CONFLICT."
 )
+
+
+T = TypeVar("T")
+
+
+def _plain(kind: type[T]) -> type[T]:
+    """Have an input made of its values as they come; Strawberry looks at the type and name of each, every time."""
+    definition = get_object_definition(kind, strict=True)
+    names = {to_camel_case(field.python_name): field.python_name for field in definition.fields}
+
+    def made(kind: type[T], given: Mapping[str, Any], _context: object) -> T:
+        return kind(**{names[name]: value for name, value in given.items()})
+
+    definition.from_input = made
+    return kind
 
 
 @strawberry.enum(description="What to do with a photo that the untrained dataset has already, byte for byte.")
@@ -56,6 +74,7 @@ class RemoveImagePayload:
     dataset: Dataset = strawberry.field(description="The dataset that it was in.")
 
 
+@_plain
 @strawberry.input(description="A photo with the model's guess and the reviewer's fix; turns are counter-clockwise.")
 class SaveFixInput:
     file: Upload = strawberry.field(
