@@ -42,28 +42,26 @@ class Threads:
         loop = asyncio.get_running_loop()
         end = loop.time() + (0 if full else self._seconds)
         job = self._pool.submit(call, *args)
-        work = asyncio.wrap_future(job)
         if not in_the_end:
             self._revocable.add(job)
         try:
-            await asyncio.wait([work], timeout=end - loop.time())
+            await _over(job, loop, end)
         except asyncio.CancelledError:
-            await ended(work, end - loop.time())
-            if work.done():
-                self._give_up(job, work, late)
+            await ended(asyncio.ensure_future(_over(job, loop, end)))
+            if job.done():
+                self._give_up(job, late)
                 raise
         finally:
             self._revocable.discard(job)
-        if work.done() and not work.cancelled():
-            return work.result()
+        if job.done() and not job.cancelled():
+            return job.result()
         if in_the_end or not job.cancel():
-            self._give_up(job, work, late)
+            self._give_up(job, late)
         raise Stalled
 
-    def _give_up(self, job: "Future[Any]", work: "asyncio.Future[Any]", late: Late) -> None:
+    def _give_up(self, job: "Future[Any]", late: Late) -> None:
         if job.cancelled():
             return
-        work.add_done_callback(lambda done: done.cancelled() or done.exception())  # which nobody else asks for
         if not job.done():
             self._lost.add(job)
         job.add_done_callback(partial(self._end, late))
@@ -79,3 +77,24 @@ class Threads:
     def close(self) -> None:
         """Let what the threads do come to its end, without waiting for it."""
         self._pool.shutdown(wait=False)
+
+
+async def _over(job: "Future[Any]", loop: asyncio.AbstractEventLoop, end: float) -> None:
+    """Wait until a job has ended or its time is over; asyncio.wait would take twice as long to set up."""
+    over = loop.create_future()
+    job.add_done_callback(partial(_tell_from_thread, loop, over))
+    timer = loop.call_at(end, _tell, over)
+    try:
+        await over
+    finally:
+        timer.cancel()
+
+
+def _tell_from_thread(loop: asyncio.AbstractEventLoop, over: "asyncio.Future[None]", _job: "Future[Any]") -> None:
+    with suppress(RuntimeError):  # The server has stopped meanwhile.
+        loop.call_soon_threadsafe(_tell, over)
+
+
+def _tell(over: "asyncio.Future[None]") -> None:
+    if not over.done():
+        over.set_result(None)
