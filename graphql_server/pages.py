@@ -1,12 +1,14 @@
 """Pages of a list, and what else is read of a table: counts, and rows by their keys."""
 
 from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import NamedTuple
 
 from graphql_server.database import Database
 from graphql_server.engines import Row
 from graphql_server.listings import Listing, Position, Span, Table, among
-from graphql_server.statements import statement, union, where
+from graphql_server.statements import statement, where
 from graphql_server.tallies import Fetching
 
 
@@ -24,19 +26,20 @@ class Slice(NamedTuple):
         return Position(None if self.ordered_by is None else row[self.ordered_by], row[0])
 
 
+NOTHING = Slice((), more=False, ordered_by=None)
+
+
 async def slices(database: Database, listing: Listing, spans: Sequence[Span], columns: tuple[str, ...]) -> list[Slice]:
     """Read many pages of one listing, these columns of them, by one statement."""
     order = listing.order.column
     read = columns if order is None or order in columns else (*columns, order)
     ordered_by = None if order is None else read.index(order)
-    arms, args = statement(listing, spans, read, database.engine.name)
-    rows = await database.fetch(union(arms, database.engine.name), args)
+    rows = await database.fetch(*statement(listing, spans, read, database.engine.name))
     if len(spans) == 1:
         return [_cut(rows, spans[0], ordered_by)]
     found: list[list[Row]] = [[] for _ in spans]
-    for row in rows:
-        number: int = row[-1]
-        found[number].append(row)
+    for number, group in groupby(rows, itemgetter(-1)):
+        found[number] += group
     return [_cut(rows, span, ordered_by) for rows, span in zip(found, spans, strict=True)]
 
 

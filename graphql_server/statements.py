@@ -16,17 +16,12 @@ from graphql_server.listings import Condition, Listing, Order, Position, Span, T
 UNION = 400
 # Texts that are remembered; their arguments are not in them.
 REMEMBERED = 256
-LONGEST_REMEMBERED = 100  # arms
+LONGEST_REMEMBERED = 100  # spans
 
 
-def union(selects: tuple[str, ...], engine: str) -> str:
+def union(selects: Sequence[str], engine: str) -> str:
     if len(selects) == 1:
         return selects[0]
-    return _joined(selects, engine) if len(selects) <= LONGEST_REMEMBERED else _joined.__wrapped__(selects, engine)
-
-
-@lru_cache(REMEMBERED)
-def _joined(selects: tuple[str, ...], engine: str) -> str:
     wrap = "SELECT * FROM ({})" if engine == "sqlite" else "({})"
     parts = [wrap.format(select) for select in selects]
     if engine == "sqlite" and len(parts) > UNION:
@@ -34,30 +29,37 @@ def _joined(selects: tuple[str, ...], engine: str) -> str:
     return " UNION ALL ".join(parts)
 
 
+def _text(arms: Sequence[tuple[str, ...]], engine: str) -> str:
+    if len(arms) == 1:
+        return union([arm.replace(NUMBER, "") for arm in arms[0]], engine)
+    numbered = enumerate(arms)
+    return union([arm.replace(NUMBER, f", {number} AS span") for number, each in numbered for arm in each], engine)
+
+
+_remembered = lru_cache(REMEMBERED)(_text)
+
+NUMBER = "{number}"  # where the number of its span stands in an arm
 # What an argument of a span's statement is; behind them come the arguments of the listing's conditions.
-LIMIT, NUMBER, PARENT, AFTER, BEFORE, CONDITIONS = 0, 1, 2, 3, 5, 7
+LIMIT, PARENT, AFTER, BEFORE, CONDITIONS = 0, 1, 2, 4, 6
 
 
-def statement(
-    listing: Listing, spans: Sequence[Span], read: tuple[str, ...], engine: str
-) -> tuple[tuple[str, ...], list[Any]]:
-    """The arms of all spans, and their arguments. Of several spans, each row ends with the number of its own."""
+def statement(listing: Listing, spans: Sequence[Span], read: tuple[str, ...], engine: str) -> tuple[str, list[Any]]:
+    """The arms of all spans in one text, and their arguments. Of several spans, each row ends with its own's number."""
     table, order, narrowed = listing
     conditions = tuple((each.sql, len(each.args), each.fixes) for each in narrowed) if narrowed else ()
-    given = [arg for condition in narrowed for arg in condition.args]
-    selects: list[str] = []
+    given = [arg for condition in narrowed for arg in condition.args] if narrowed else ()
+    arms: list[tuple[str, ...]] = []
     args: list[Any] = []
-    several = len(spans) > 1
-    texts, places, last = (), (), None
-    for number, (limit, parent, after, before, backward) in enumerate(spans):
-        shape = (parent is not None, after and _kind(after), before and _kind(before), backward, several)
-        if shape != last:
+    texts, places, place, values = (), (), None, ()
+    for limit, parent, after, before, backward in spans:
+        if (parent is None, after, before, backward) != place:
+            place = parent is None, after, before, backward
+            shape = (parent is not None, after and _kind(after), before and _kind(before), backward)
             texts, places = _arms_of(table, order, conditions, read, engine, shape)
-            last = shape
-        values = (limit + 1, number, parent, *(after or NOWHERE), *(before or NOWHERE), *given)
-        selects += texts
-        args += [values[place] for place in places]
-    return tuple(selects), args
+            values = (*(after or NOWHERE), *(before or NOWHERE), *given)
+        arms.append(texts)
+        args += map((limit + 1, parent, *values).__getitem__, places)
+    return (_remembered if len(arms) <= LONGEST_REMEMBERED else _text)(tuple(arms), engine), args
 
 
 NOWHERE = (None, None)
@@ -75,10 +77,10 @@ def _arms_of(
     conditions: tuple[tuple[str, int, str | None], ...],
     read: tuple[str, ...],
     engine: str,
-    shape: tuple[bool, str | None, str | None, bool, bool],
+    shape: tuple[bool, str | None, str | None, bool],
 ) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """The arms of a span, each `columns FROM … LIMIT one more than wanted`, and what each of their arguments is."""
-    nested, after, before, backward, several = shape
+    nested, after, before, backward = shape
     order = order.reversed if backward else order
     start, end = _place(after, AFTER), _place(before, BEFORE)
     start, end = (end, start) if backward else (start, end)
@@ -86,14 +88,12 @@ def _arms_of(
     hint = f" FORCE INDEX ({table.indexes[nested, column]})" if engine == "mysql" else ""
     parent = (Condition(f"{table.parent} = ?", (PARENT,)),) if nested else ()
     bound = (_precedes(order, end),) if end else ()
-    columns = ", ".join((*read, "? AS span") if several else read)
-    number = (NUMBER,) if several else ()
     selects = list[Condition]()
     for arm in _arms(order, start):
         kept = (*parent, *arm, *bound, *_numbered(conditions))
         found, sort = where(kept), _sort(order, kept, table.parent if nested else None, column)
-        sql = f"SELECT {columns} FROM {table.name}{hint}{found.sql} ORDER BY {sort} LIMIT ?"
-        selects.append(Condition(sql, (*number, *found.args, LIMIT)))
+        sql = f"SELECT {', '.join(read)}{NUMBER} FROM {table.name}{hint}{found.sql} ORDER BY {sort} LIMIT ?"
+        selects.append(Condition(sql, (*found.args, LIMIT)))
     return tuple(select.sql for select in selects), tuple(arg for select in selects for arg in select.args)
 
 

@@ -84,9 +84,7 @@ class _Compiler:
             raise Unplanned
         root = self._selection(query, self._fields(query), rows=True)
         columns = {
-            name: tuple(
-                each for each in table.columns if each == table.columns[0] or each in self._wanted.get(name, ())
-            )
+            name: tuple(each for each in table.columns if each in {table.columns[0], *self._wanted.get(name, ())})
             for name, table in self._links.tables.items()
         }
         root.write(columns)

@@ -12,8 +12,8 @@ from graphql_server.planner.code import Build, Selection, Writer
 from graphql_server.planner.links import Joint, Part, Root, Unplanned, columns_of
 from graphql_server.planner.values import Arguments, Variables, serialized, unwrapped
 
-# So many objects are made at one go; then others may have their turn. Of those that hold lists each may be many.
-AT_ONCE, LISTS_AT_ONCE = 250, 4
+# So many objects are made at one go, or of those that hold lists; where that made few values, then twice as many.
+AT_ONCE, LISTS_AT_ONCE, FEW = 250, 4, 2000
 Values = list[Any]
 Columns = Mapping[str, Sequence[str]]  # of each type's rows
 
@@ -132,12 +132,13 @@ class Objects:
             if self._several:
                 below = await host.together([step.values(host, variables, sources) for step in self._steps])
             else:
-                for step in self._steps:
-                    below.append(await step.values(host, variables, sources))
+                below = [await step.values(host, variables, sources) for step in self._steps]
         made = function(host, values[:at_once], *below)
-        for at in range(at_once, len(values), at_once):
+        while len(made) < len(values):
+            at_once *= 1 + (host.values < FEW)
             await host.turn()
-            made += function(host, values[at : at + at_once], *(each[at : at + at_once] for each in below))
+            piece = slice(len(made), len(made) + at_once)
+            made += function(host, values[piece], *(each[piece] for each in below))
         return made
 
 

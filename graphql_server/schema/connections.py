@@ -158,20 +158,18 @@ class Connection(Generic[T]):
         return PageInfo(page=await self.page.whole())
 
 
-async def connect(info: Info, keys: Sequence[tuple[Listing, Span]], make: Callable[..., T]) -> list[Connection[T]]:
+async def connect(info: Info, listing: Listing, spans: Sequence[Span], make: Callable[..., T]) -> list[Connection[T]]:
     """Read pages, together with those that others of the same level ask for, or the first piece of a streamed one."""
-    if info.context.in_parts and len(keys) == 1 and (first := first_piece(info, keys[0][1])):
-        return [Connection(page=await begin(info, *keys[0], make, first))]
-    found = await info.context.loaders.pages(keys)
-    return [
-        Connection(page=Page(listing, span, slice, make)) for (listing, span), slice in zip(keys, found, strict=True)
-    ]
+    if info.context.in_parts and len(spans) == 1 and (first := first_piece(info, spans[0])):
+        return [Connection(page=await begin(info, listing, spans[0], make, first))]
+    found = await info.context.loaders.pages(listing, spans)
+    return [Connection(page=Page(listing, span, slice, make)) for span, slice in zip(spans, found, strict=True)]
 
 
 async def begin(info: Info, listing: Listing, span: Span, make: Callable[..., Any], first: int) -> Page:
     """Read the first rows of a page."""
     start = span._replace(limit=min(first, span.limit))
-    (slice,) = await info.context.loaders.pages([(listing, start)])
+    (slice,) = await info.context.loaders.pages(listing, [start])
     return Page(listing, span, slice, make, Pieces(info.context.loaders.source, listing, span, slice))
 
 

@@ -154,16 +154,16 @@ class Loaders:
         self.presumed.add(pk)
         return (pk,)
 
-    async def pages(self, keys: Sequence[tuple[Listing, Span]]) -> list[Slice]:
-        if self._pace.branches == 1 and len(keys) == 1:
-            # Nobody can ask for the same, and there is nothing to be joined.
-            ((listing, span),) = keys
-            found = await slices(self.source.database, listing, [span], self.source.columns[listing.table])
+    async def pages(self, listing: Listing, spans: Sequence[Span]) -> list[Slice]:
+        """Pages of one listing, none of them twice."""
+        if self._pace.branches == 1:
+            # Nobody can ask for the same.
+            found = await slices(self.source.database, listing, spans, self.source.columns[listing.table])
         else:
-            found = await self.slices.load_many(keys)
+            found = await self.slices.load_many([(listing, span) for span in spans])
         if self.presumed:
             # An image has a dataset: the database holds it to that.
-            self.presumed -= {span.parent for (_, span), slice in zip(keys, found, strict=True) if slice.rows}
+            self.presumed -= {span.parent for span, slice in zip(spans, found, strict=True) if slice.rows}
         return found
 
     async def proved(self) -> bool:

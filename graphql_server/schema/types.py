@@ -16,7 +16,8 @@ from graphql_server.engines import Row
 from graphql_server.errors import BadUserInput, NotFound
 from graphql_server.listings import NONE, Span
 from graphql_server.models import moment
-from graphql_server.schema.connections import SIZE, After, Before, Connection, First, Last, connect, span_of
+from graphql_server.pages import NOTHING
+from graphql_server.schema.connections import SIZE, After, Before, Connection, First, Last, Page, connect, span_of
 from graphql_server.schema.context import Info
 from graphql_server.schema.fields import Stored, column, derived, joint, part
 from graphql_server.schema.lists import ImageFilterArgument, ImageOrderArgument, image_listing
@@ -63,11 +64,13 @@ async def images_of(
     listing = image_listing(filter, order_by)
     limit, _, behind, ahead, backward = span_of(listing, first, after, last, before)
     only = filter.dataset_pk if filter else None
-    nothing = listing._replace(conditions=(NONE,))
-    keys = [
-        (listing if only in (None, pk) else nothing, Span(limit, pk, behind, ahead, backward)) for pk in dataset_pks
-    ]
-    return await connect(info, keys, Image)
+    spans = [Span(limit, pk, behind, ahead, backward) for pk in dict.fromkeys(dataset_pks) if only in (None, pk)]
+    found = await connect(info, listing, spans, Image) if spans else []
+    if len(found) == len(dataset_pks):
+        return found
+    by_pk = {connection.page.span.parent: connection for connection in found}
+    empty = Page(listing._replace(conditions=(NONE,)), Span(limit, None, behind, ahead, backward), NOTHING, Image)
+    return [by_pk.get(pk) or Connection(page=empty._replace(span=empty.span._replace(parent=pk))) for pk in dataset_pks]
 
 
 async def datasets_of(info: Info, dataset_pks: Sequence[int]) -> "list[Dataset]":
