@@ -4,12 +4,12 @@ import time
 from collections.abc import Callable
 
 
-def wait_until(true: Callable[[], bool], seconds: float = 30) -> None:
+def wait_until(true: Callable[[], bool], seconds: float = 30, *, pause: float = 0.05) -> None:
     """Return once it is so: soon, but a busy machine may have other things to do first."""
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end
-        time.sleep(0.05)
+        time.sleep(pause)
 
 
 class Clock:
