@@ -6,7 +6,9 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Mapping
+from multiprocessing import parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,8 +59,17 @@ def production() -> ASGIApp:
     settings = Settings.from_environment(os.environ)
     logs.configure(settings.log_format, settings.log_level)
     calm_collector()
+    threading.Thread(target=_end_with_supervisor, daemon=True).start()
     tracing = traced(os.environ)
     return create_app(settings, tracing=tracing() if tracing else None, checked=True)
+
+
+def _end_with_supervisor() -> None:
+    """Stop once there is no supervisor any more: nobody else would say so, and nobody could start a server anew."""
+    if supervisor := parent_process():
+        supervisor.join()
+        log.error("supervisor died", pid=supervisor.pid)
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def traced(environ: Mapping[str, str]) -> "type[Tracing] | None":

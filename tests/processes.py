@@ -26,13 +26,17 @@ PROJECT = Path(__file__).parent.parent
 
 def free_port() -> int:
     """A port that nobody has; none of those that the system gives to whoever asks for any."""
-    while True:
-        port = random.randint(20_000, 32_000)
-        try:
-            socket.create_server(("127.0.0.1", port)).close()
-        except OSError:
-            continue
-        return port
+    while not is_free(port := random.randint(20_000, 32_000)):
+        pass
+    return port
+
+
+def is_free(port: int) -> bool:
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
@@ -86,7 +90,7 @@ class Process:
         return self.popen.wait(30)
 
     def kill(self) -> None:
-        """Kill it with its workers, which would otherwise serve on without it."""
+        """Kill it with its workers, which would otherwise finish what is in flight."""
         with suppress(ProcessLookupError):
             os.killpg(self.popen.pid, signal.SIGKILL)
         self.popen.wait(30)

@@ -25,10 +25,11 @@ from tests.holdings import assert_whole, files_in
 from tests.live import MULTIPART, SSE, events, following, parts, streaming
 from tests.parts import merged, parting, parts_of
 from tests.photos import photo
-from tests.processes import Process, command, free_port, server_of, settings_of, started, users_listening
+from tests.processes import Process, command, free_port, is_free, server_of, settings_of, started, users_listening
 from tests.rows import put_images, untrained_pk
 from tests.servers import KEY, SAVE_FIX, TOKEN, Server, settings_for
 from tests.test_parts import MUCH
+from tests.waiting import wait_until
 
 FIELDS = [field.name for field in dataclasses.fields(Settings)]
 NO_NUMBER = ["-1", "many", "1e9999", "²", "20MB"]  # what no setting that is a number takes
@@ -439,6 +440,20 @@ def test_a_worker_that_dies_and_not_one_that_is_slow_is_an_error_in_the_log_and_
         assert process.popen.wait(30) == 1
         died = process.await_line("worker died and was replaced")
     assert (died["level"], died["pid"], died["status"]) == ("error", worker, -signal.SIGKILL)
+
+
+def test_workers_end_with_their_supervisor_so_that_a_server_can_be_started_anew(
+    migrated_mysql: str, tmp_path: Path
+) -> None:
+    with (
+        users_listening() as users,
+        started(tmp_path, "serve", WORKERS="2", **settings_of(migrated_mysql, tmp_path / "media", users)) as process,
+    ):
+        process.await_line("Application startup complete", 2)
+        process.popen.kill()
+        process.popen.wait(30)
+        assert process.await_line("supervisor died", 2)["pid"] == process.popen.pid
+        wait_until(lambda: is_free(process.port))
 
 
 def test_media_serves_the_folder_alone_signed_or_plain(environ: dict[str, str], tmp_path: Path) -> None:
