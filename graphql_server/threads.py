@@ -44,6 +44,7 @@ class Threads:
         job = self._pool.submit(call, *args)
         if not in_the_end:
             self._revocable.add(job)
+        wanted = True
         try:
             await _over(job, loop, end)
         except asyncio.CancelledError:
@@ -51,9 +52,10 @@ class Threads:
             if job.done():
                 self._give_up(job, late)
                 raise
+            wanted = False  # also where it ends just now
         finally:
             self._revocable.discard(job)
-        if job.done() and not job.cancelled():
+        if wanted and job.done() and not job.cancelled():
             return job.result()
         if in_the_end or not job.cancel():
             self._give_up(job, late)
