@@ -16,7 +16,7 @@ from graphql_server.listings import Condition, Listing, Order, Position, Span, T
 UNION = 400
 # Texts that are remembered; their arguments are not in them.
 REMEMBERED = 256
-LONGEST_REMEMBERED = 100  # spans
+LONGEST_REMEMBERED = 100  # arms
 
 
 def union(selects: Sequence[str], engine: str) -> str:
@@ -52,14 +52,14 @@ def statement(listing: Listing, spans: Sequence[Span], read: tuple[str, ...], en
     args: list[Any] = []
     texts, places, place, values = (), (), None, ()
     for limit, parent, after, before, backward in spans:
-        if (parent is None, after, before, backward) != place:
-            place = parent is None, after, before, backward
+        if (own := (parent is not None, after, before, backward)) != place:
+            place = own
             shape = (parent is not None, after and _kind(after), before and _kind(before), backward)
             texts, places = _arms_of(table, order, conditions, read, engine, shape)
             values = (*(after or NOWHERE), *(before or NOWHERE), *given)
         arms.append(texts)
         args += map((limit + 1, parent, *values).__getitem__, places)
-    return (_remembered if len(arms) <= LONGEST_REMEMBERED else _text)(tuple(arms), engine), args
+    return (_remembered if sum(map(len, arms)) <= LONGEST_REMEMBERED else _text)(tuple(arms), engine), args
 
 
 NOWHERE = (None, None)
