@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from graphql_server import migrations, privileges, user_servers
+from graphql_server import columns, migrations, privileges, user_servers
 from graphql_server.album import Album
 from graphql_server.database import Database
 from graphql_server.errors import SettingsError, StorageUnavailable
@@ -26,6 +26,7 @@ from graphql_server.http.metrics import Figures
 from graphql_server.http.persisted import Automatic, Persisted, Trusted
 from graphql_server.media import Media
 from graphql_server.pictures import Decoder
+from graphql_server.planner import Sure
 from graphql_server.schema.documents import Documents
 from graphql_server.schema.execution import Executor
 from graphql_server.schema.limits import Limits
@@ -42,6 +43,7 @@ class Parts:
 
     album: Album
     users: Users
+    sure: Mapping[tuple[str, str], Sure]  # of tables' columns
 
 
 class Application(Starlette):
@@ -113,6 +115,7 @@ async def opened(settings: Settings, user_transport: httpx.AsyncBaseTransport | 
         await database.connect()
         await privileges.check(database)
         await migrations.check(database)
+        sure = await columns.sure(database)
         store = Media(settings.media_root, settings.media_url, settings.media_signing_key, settings.media_url_seconds)
         try:
             await store.check_writable()
@@ -125,7 +128,7 @@ async def opened(settings: Settings, user_transport: httpx.AsyncBaseTransport | 
         stack.callback(decoder.close)
         known = user_servers.connect(settings, user_transport)
         stack.push_async_callback(known.aclose)
-        yield Parts(Album(database, store, decoder, settings.max_upload_bytes), known)
+        yield Parts(Album(database, store, decoder, settings.max_upload_bytes), known, sure)
 
 
 def media_app(root: Path, keys: tuple[str, ...]) -> ASGIApp:
@@ -142,12 +145,12 @@ def check_operations(settings: Settings) -> None:
 
 
 def _documents(settings: Settings) -> Documents:
-    return _executor(settings).documents
+    return _executor(settings, {}).documents
 
 
-def _executor(settings: Settings) -> Executor:
+def _executor(settings: Settings, sure: Mapping[tuple[str, str], Sure]) -> Executor:
     limits = Limits(**{name: getattr(settings, f"query_{name}") for name in Limits.__dataclass_fields__})
-    return Executor(limits, settings.operation_seconds, introspection=settings.introspection)
+    return Executor(limits, settings.operation_seconds, sure, introspection=settings.introspection)
 
 
 def _persisted(settings: Settings, executor: Executor, *, checked: bool) -> Persisted:
@@ -161,7 +164,7 @@ def _persisted(settings: Settings, executor: Executor, *, checked: bool) -> Pers
 
 
 def _live(settings: Settings, parts: Parts, *, checked: bool) -> Live:
-    executor = _executor(settings)
+    executor = _executor(settings, parts.sure)
     persisted = _persisted(settings, executor, checked=checked)
     # A transaction has ended by then, and its changes can be seen.
     feed = Feed(parts.album.database, settings.database_seconds + 1, settings.live_buffer)

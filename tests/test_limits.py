@@ -455,7 +455,7 @@ def anyio_backend() -> str:
 def documents() -> Documents:
     schema = build_schema()
     graphql = schema._schema  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - as the executor gets it
-    return Documents(graphql, Planner(graphql, links_of(schema, TABLES)), Limits(), introspection=False)
+    return Documents(graphql, Planner(graphql, links_of(schema, TABLES, {})), Limits(), introspection=False)
 
 
 async def seen_once(remembered: Documents, query: str) -> weakref.ref[Document]:

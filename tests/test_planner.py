@@ -135,8 +135,9 @@ def test_made_up_operations_have_the_same_answer_planned_and_plain_and_in_parts(
 
 async def compare(server: Reader) -> None:
     limits = Limits(cost=1_000_000)
-    fast, plain = Executor(limits, 20, introspection=True), Plain(limits, 20, introspection=True)
+    plain = Plain(limits, 20, introspection=True)
     async with parts_of(server) as parts:
+        fast = Executor(limits, 20, parts.sure, introspection=True)
         known = await known_of(plain, parts)
         good = parted = 0
         for number in range(COUNT):
@@ -165,8 +166,9 @@ def test_made_up_mutations_have_the_same_payloads_planned_and_plain(
 async def compare_payloads(server: Reader) -> None:
     """All are sent a second time, when they have their effect no more."""
     limits = Limits(cost=1_000_000)
-    fast, plain = Executor(limits, 20, introspection=True), Plain(limits, 20, introspection=True)
+    plain = Plain(limits, 20, introspection=True)
     async with parts_of(server) as parts:
+        fast = Executor(limits, 20, parts.sure, introspection=True)
         known: dict[str, Any] = {**await known_of(plain, parts), **inputs()}
         for field in ("createDataset", "saveFix"):
             (name, (first, *_)) = next(each for each in inputs().items() if each[0].lower() == f"{field}input".lower())

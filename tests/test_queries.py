@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from tests.holdings import ask
 from tests.photos import photo
 from tests.rows import Reader, put, put_datasets, put_images, serving, untrained_pk
-from tests.servers import Server, statements_sent
+from tests.servers import Server, running, statements_sent
 
 NODES = """query($ids: [ID!]!) {
   nodes(ids: $ids) { __typename id ... on Dataset { pk title } ... on Image { pk originalFileName } }
@@ -186,6 +187,19 @@ def test_numbers_that_the_predecessor_took_are_given_as_they_are(server: Server)
         nodes = server.data(query)["images"]["nodes"]
         found = [tuple(node[name] for name in fields.split()) for node in nodes]
         assert sorted(found, key=repr) == sorted(kept, key=repr)
+
+
+def test_a_value_is_looked_at_where_its_column_takes_others(server: Server) -> None:
+    url, dataset = server.settings.database_url, untrained_pk(server)
+    value: int | str = "wide"  # SQLite takes a text in any column
+    if url.startswith("mysql"):
+        ask(url, "ALTER TABLE image_info MODIFY width BIGINT NULL")
+        value = 2**40
+    put_images(server, dataset, [{"width": 3}, {"width": value}])
+    with running(server.settings) as other:
+        answer = other.result("{ images { nodes { width height } } }")
+    assert answer["data"]["images"]["nodes"] == [{"width": 3, "height": None}, {"width": None, "height": None}]
+    assert [error["path"] for error in answer["errors"]] == [["images", "nodes", 1, "width"]]
 
 
 def test_an_image_without_a_file_name_breaks_no_page(server: Server) -> None:

@@ -6,8 +6,8 @@ from typing import Any, cast
 
 from graphql import GraphQLList
 
-from graphql_server.planner.links import Leaf, Part, Unplanned
-from graphql_server.planner.values import serialized, unusual, unwrapped
+from graphql_server.planner.links import Leaf, Part, Sure, Unplanned
+from graphql_server.planner.values import is_usual, serialized, unusual, unwrapped
 
 Build = Callable[..., list[dict[str, Any]]]
 
@@ -26,10 +26,11 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """A field of a selection whose value is read from the source."""
+    """A field of a selection whose value is read from the source; of a column it may be `sure` what it holds."""
 
     leaf: Leaf
     type: Any
+    sure: Sure | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +60,11 @@ class Writer:
         entry = self._object(2, "source", selection)
         lists = [f"below_{name}" for name in self._below]
         together = f"zip({', '.join(['sources', *lists])})" if lists else "sources"
-        start = f"def build({', '.join(['host', 'sources', *lists])}):\n    built = []"
+        start = f"def build({', '.join(['host', 'sources', *lists])}):"
         counted = f"    host.values += {len(selection.fields)} * len(sources)"
-        loop = f"    for {', '.join(['source', *self._below])} in {together}:"
-        end = f"        built.append({entry})\n    return built"
-        text = "\n".join([start, counted, loop, *self._lines, end])
+        inside, self._lines = self._lines, []
+        made = self._list(1, "built", entry, f"{', '.join(['source', *self._below])} in {together}", inside)
+        text = "\n".join([start, counted, *self._lines, f"    return {made}"])
         # All text in it is the planner's own, but for response keys, which are GraphQL names, and repr() quotes them.
         exec(compile(text, "<selection>", "exec"), self._values)
         build: Build = self._values["build"]
@@ -79,44 +80,59 @@ class Writer:
             name = f"{source}_{len(entries)}"
             if isinstance(field, Scalar):
                 read = [f"{source}[{columns.index(each)}]" for each in field.leaf.columns]
-                self._scalar(depth, name, field, read or [source])
+                name = self._scalar(depth, name, field, read or [source])
             elif isinstance(field, str):
                 self._values[name] = field
             elif isinstance(field, Held):
                 place = f"{source}[{columns.index(field.part.column)}]" if field.part.column else source
                 self._line(depth, f"{name} = {self._known(field.part.read)}({place})")
-                self._held(depth, name, field.type, field)
+                name = self._held(depth, name, field.type, field)
             else:
                 self._below.append(name)
             entries.append(f"{key!r}: {name}")
         return "{" + ", ".join(entries) + "}"
 
-    def _scalar(self, depth: int, name: str, scalar: Scalar, read: Sequence[str]) -> None:
-        """Write what leaves a scalar's value, as the response has it, in the variable `name`."""
-        leaf = scalar.leaf
+    def _scalar(self, depth: int, name: str, scalar: Scalar, read: Sequence[str]) -> str:
+        """Write what makes a scalar's value, as the response has it; gives Python's text for it, perhaps `name`."""
+        leaf, sure = scalar.leaf, scalar.sure
         value = f"{self._known(leaf.read)}({', '.join(['host'] * leaf.context + [*read])})" if leaf.read else read[0]
+        otherwise = "" if leaf.otherwise is None else f"{self._known(leaf.otherwise)} if {{0}} is None else "
+        if sure and is_usual(scalar.type, sure, null=bool(otherwise)):
+            return (otherwise.format(value) if sure.null else "") + value
         self._line(depth, f"{name} = {value}")
-        written = f"{self._known(serialized(scalar.type))}({name})"
-        if leaf.otherwise is not None:
-            written = f"{self._known(leaf.otherwise)} if {name} is None else {written}"
-        self._line(depth, f"if {unusual(scalar.type, null=leaf.otherwise is None).format(name)}: {name} = {written}")
+        written = f"{otherwise.format(name)}{self._known(serialized(scalar.type))}({name})"
+        self._line(depth, f"if {unusual(scalar.type, null=not otherwise).format(name)}: {name} = {written}")
+        return name
 
-    def _held(self, depth: int, name: str, type_: Any, held: Held) -> None:
-        """Write what makes of the variable `name`, an object or a list, what the response has."""
+    def _held(self, depth: int, name: str, type_: Any, held: Held) -> str:
+        """Write what makes of the variable `name`, an object or a list, what the response has, as `_scalar` does."""
         inner, required = unwrapped(type_)
+        nullable = not held.part.rows and not required
         if not held.part.rows:  # of which none is null
             self._line(depth, f"if {name} is None: raise Unplanned" if required else f"if {name} is not None:")
-            depth += not required
-        if not isinstance(inner, GraphQLList):
-            self._line(depth, f"{name} = {self._object(depth, name, held.selection)}")
-            return
-        item, made = f"{name}_item", f"{name}_made"
-        self.lists = True
-        self._line(depth, f"host.values += {len(held.selection.fields)} * len({name}); {made} = []")
-        self._line(depth, f"for {item} in {name}:")
-        self._held(depth + 1, item, cast("Any", inner).of_type, held)
-        self._line(depth + 1, f"{made}.append({item})")
-        self._line(depth, f"{name} = {made}")
+        depth += nullable
+        if isinstance(inner, GraphQLList):
+            self.lists = True
+            self._line(depth, f"host.values += {len(held.selection.fields)} * len({name})")
+            before, self._lines = self._lines, []
+            made = self._held(depth + 1, item := f"{name}_item", cast("Any", inner).of_type, held)
+            inside, self._lines = self._lines, before
+            made = self._list(depth, f"{name}_made", made, f"{item} in {name}", inside)
+        else:
+            made = self._object(depth, name, held.selection)
+        if nullable:
+            self._line(depth, f"{name} = {made}")
+        return name if nullable else made
+
+    def _list(self, depth: int, name: str, entry: str, each: str, inside: Sequence[str]) -> str:
+        """Write what makes a list of an entry for `each`, after the lines `inside`; gives Python's text for it."""
+        if not inside:
+            return f"[{entry} for {each}]"
+        self._line(depth, f"{name} = []")
+        self._line(depth, f"for {each}:")
+        self._lines += inside
+        self._line(depth + 1, f"{name}.append({entry})")
+        return name
 
     def _line(self, depth: int, text: str) -> None:
         self._lines.append("    " * depth + text)

@@ -18,7 +18,7 @@ from graphql.execution.collect_fields import FragmentDetails, collect_fields, co
 from graphql.execution.values import VariableValues
 
 from graphql_server.planner.code import Held, Scalar, Selection
-from graphql_server.planner.links import Leaf, Links, Part, Root, Unplanned, columns_of
+from graphql_server.planner.links import Leaf, Links, Part, Root, Sure, Unplanned, columns_of
 from graphql_server.planner.plans import Child, Kinds, Objects, Payloads, Plan, Scalars, Step
 from graphql_server.planner.values import Arguments, Variables
 
@@ -67,6 +67,8 @@ class _Compiler:
     ) -> None:
         self._schema = schema
         self._links = links
+        # What a mutation gives may never have been in the database.
+        self._sure: Mapping[tuple[str, str], Sure] = links.sure if operation.operation is OperationType.QUERY else {}
         self._operation = operation
         self._conditions = VariableValues({}, {**conditions})
         self._fragments = {
@@ -123,7 +125,8 @@ class _Compiler:
             raise Unplanned
         self._wanted.setdefault(type_.name, set()).update(columns_of(link))
         if isinstance(link, Leaf):
-            return Scalar(link, field.type)
+            sure = None if link.read else self._sure.get((type_.name, link.columns[0]))
+            return Scalar(link, field.type, sure)
         if isinstance(link, Root):
             self._permissions.update(dict.fromkeys(link.permissions))
         rows = isinstance(link, Part) and link.rows

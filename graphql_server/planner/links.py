@@ -6,7 +6,7 @@ any Python object.
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from graphql import GraphQLField
 
@@ -69,6 +69,13 @@ def columns_of(link: Link) -> tuple[str, ...]:
     return () if isinstance(link, Root) or link.column is None else (link.column,)
 
 
+class Sure(NamedTuple):
+    """What all values of a column are sure to be: of a class, or `null` where that is possible too."""
+
+    type: type
+    null: bool
+
+
 # By an argument's name: what the resolver calls it, and what makes of its value what the resolver takes.
 Taken = Mapping[str, tuple[str, Callable[[Any], Any] | None]]
 
@@ -78,7 +85,7 @@ class Links:
     """What the planner knows of a schema; a field that has no link is not planned.
 
     `tables` are what types are read from; each has `columns`, the key first. `row` gives the row that an object holds,
-    and `type_name` the name of an object's type.
+    and `type_name` the name of an object's type. What is `sure` of a type's column is not looked at in queries.
     """
 
     fields: Mapping[tuple[str, str], Link]
@@ -86,3 +93,4 @@ class Links:
     row: Callable[[Any], tuple[Any, ...]]
     type_name: Callable[[Any], str]
     taken: Callable[[GraphQLField], Taken]
+    sure: Mapping[tuple[str, str], Sure]

@@ -24,17 +24,16 @@ from graphql import (
 from graphql.execution import get_argument_values, get_variable_values
 from graphql.execution.values import VariableValues
 
-from graphql_server.planner.links import Taken, Unplanned
+from graphql_server.planner.links import Sure, Taken, Unplanned
 
 # What a value must not be to be written as it is; all else goes through the scalar's own serialization.
 # What a class is Python sees without a call, and numbers up to 2**30 it compares in a single step.
-INT = "{0}.__class__ is not int or not -1073741824 < {0} < 1073741824"
-UNUSUAL: Mapping[Any, str] = {
-    GraphQLInt: INT,
-    GraphQLString: "{0}.__class__ is not str",
-    GraphQLID: "{0}.__class__ is not str",
-    GraphQLBoolean: "{0}.__class__ is not bool",
-    GraphQLFloat: "{0}.__class__ is not float or {0} - {0} != 0",
+UNUSUAL: Mapping[Any, tuple[type, str]] = {
+    GraphQLInt: (int, "{0}.__class__ is not int or not -1073741824 < {0} < 1073741824"),
+    GraphQLString: (str, "{0}.__class__ is not str"),
+    GraphQLID: (str, "{0}.__class__ is not str"),
+    GraphQLBoolean: (bool, "{0}.__class__ is not bool"),
+    GraphQLFloat: (float, "{0}.__class__ is not float or {0} - {0} != 0"),
 }
 SENT: Mapping[Any, Callable[[Any], bool]] = {
     GraphQLInt: lambda value: type(value) is int and -(2**31) <= value < 2**31,
@@ -55,9 +54,20 @@ def unusual(type_: Any, *, null: bool) -> str:
     With `null`, the null of a nullable type need not.
     """
     leaf, required = unwrapped(type_)
-    condition = UNUSUAL.get(leaf) or ("{0}.__class__ is not int" if leaf.coerce_output_value is int else "True")
+    _, condition = _unusual(leaf)
     # What is usual comes first, as every value is looked at.
     return condition if required or not null else f"({condition}) and {{0}} is not None"
+
+
+def is_usual(type_: Any, sure: Sure, *, null: bool) -> bool:
+    """Whether a column's values are sure to need no look; `null` where a leaf may have none though its type has not."""
+    leaf, required = unwrapped(type_)
+    return _unusual(leaf)[0] is sure.type and (null or not required or not sure.null)
+
+
+def _unusual(leaf: Any) -> tuple[type, str]:
+    whole = int, "{0}.__class__ is not int"
+    return UNUSUAL.get(leaf) or (whole if leaf.coerce_output_value is int else (object, "True"))
 
 
 def serialized(type_: Any) -> Callable[[Any], Any]:

@@ -17,7 +17,7 @@ from strawberry.schema.config import StrawberryConfig
 
 from graphql_server.deadlines import Deadline, Deadlines
 from graphql_server.errors import BadRequest, QueryTooComplex, Unavailable
-from graphql_server.planner import Payloads, Plan, Planner
+from graphql_server.planner import Payloads, Plan, Planner, Sure
 from graphql_server.schema.answers import Answer, answer_of, formatted, refused, timed_out, told
 from graphql_server.schema.context import Context
 from graphql_server.schema.documents import MOST_ERRORS, Documents
@@ -65,17 +65,25 @@ def build_schema() -> GuardedSchema:
 class Executor:
     """Runs operations on the schema: as planned, or by graphql-core where the planner cannot.
 
-    `planned` counts the operations that were answered as planned, `handed_over` those that graphql-core answered.
+    It may be `sure` what a table's column holds. `planned` counts the operations that were answered as planned,
+    `handed_over` those that graphql-core answered.
     """
 
-    def __init__(self, limits: Limits, seconds: float, *, introspection: bool) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        seconds: float,
+        sure: Mapping[tuple[str, str], Sure] = MappingProxyType({}),
+        *,
+        introspection: bool,
+    ) -> None:
         self._limits = limits
         self._deadlines, self._seconds = Deadlines(), seconds
         self._introspection = introspection
         schema = build_schema()
         # Strawberry has no public way to graphql-core's schema.
         self._schema = schema._schema  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-        planner = Planner(self._schema, links_of(schema, TABLES))
+        planner = Planner(self._schema, links_of(schema, TABLES, sure))
         self.documents = Documents(self._schema, planner, limits, introspection=introspection)
         self._rounds = Rounds()
         self.planned = self.handed_over = 0

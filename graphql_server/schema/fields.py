@@ -17,7 +17,7 @@ from strawberry.types.field import StrawberryField
 
 from graphql_server.engines import Row
 from graphql_server.listings import Table
-from graphql_server.planner import Joint, Leaf, Link, Links, Part, Root
+from graphql_server.planner import Joint, Leaf, Link, Links, Part, Root, Sure
 
 LINK = "link"
 DEFINITION = "strawberry-definition"
@@ -106,8 +106,11 @@ def _field(resolver: Callable[..., Any], description: str, link: Link, directive
     return strawberry.field(resolver=resolver, description=description, metadata={LINK: link}, directives=directives)
 
 
-def links_of(schema: strawberry.Schema, tables: Mapping[str, Table]) -> Links:
-    """What the planner has to know; `tables` are those of the types that are kept in the database, by name."""
+def links_of(schema: strawberry.Schema, tables: Mapping[str, Table], sure: Mapping[tuple[str, str], Sure]) -> Links:
+    """What the planner has to know; `tables` are those of the types that are kept in the database, by name.
+
+    Of a table's column it may be `sure` what it holds.
+    """
     graphql: Any = schema._schema  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - there is no public way
     links: dict[tuple[str, str], Link] = {}
     for type_name, type_ in graphql.type_map.items():
@@ -123,6 +126,12 @@ def links_of(schema: strawberry.Schema, tables: Mapping[str, Table]) -> Links:
         row=attrgetter("row"),
         type_name=lambda value: value.__strawberry_definition__.name,
         taken=partial(_taken, schema),
+        sure={
+            (name, column): sure[table.name, column]
+            for name, table in tables.items()
+            for column in table.columns
+            if (table.name, column) in sure
+        },
     )
 
 
