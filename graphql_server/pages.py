@@ -1,9 +1,9 @@
 """Pages of a list, and what else is read of a table: counts, and rows by their keys."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
-from typing import NamedTuple
 
 from graphql_server.database import Database
 from graphql_server.engines import Row
@@ -12,7 +12,8 @@ from graphql_server.statements import statement, where
 from graphql_server.tallies import Fetching
 
 
-class Slice(NamedTuple):
+@dataclass(slots=True, eq=False)
+class Slice:
     """The rows of a span in the listing's order; `more`: there are others beyond the limit.
 
     A row has the columns that were asked for first; `ordered_by` is where the value stands that it is ordered by.

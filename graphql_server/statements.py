@@ -6,8 +6,9 @@ SELECT each: the rest of the rows with the same value, the rows with further val
 All arms of all pages of one level (the images of 50 datasets, say) are one statement, joined by UNION ALL.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 from graphql_server.listings import Condition, Listing, Order, Position, Span, Table
@@ -50,15 +51,16 @@ def statement(listing: Listing, spans: Sequence[Span], read: tuple[str, ...], en
     given = [arg for condition in narrowed for arg in condition.args] if narrowed else ()
     arms: list[tuple[str, ...]] = []
     args: list[Any] = []
-    texts, places, place, values = (), (), None, ()
+    texts, place, values = (), None, ()
+    picked: Callable[[Sequence[Any]], tuple[Any, ...]] = tuple
     for limit, parent, after, before, backward in spans:
         if (own := (parent is not None, after, before, backward)) != place:
             place = own
             shape = (parent is not None, after and _kind(after), before and _kind(before), backward)
-            texts, places = _arms_of(table, order, conditions, read, engine, shape)
+            texts, picked = _arms_of(table, order, conditions, read, engine, shape)
             values = (*(after or NOWHERE), *(before or NOWHERE), *given)
         arms.append(texts)
-        args += map((limit + 1, parent, *values).__getitem__, places)
+        args += picked((limit + 1, parent, *values))
     return (_remembered if sum(map(len, arms)) <= LONGEST_REMEMBERED else _text)(tuple(arms), engine), args
 
 
@@ -78,8 +80,8 @@ def _arms_of(
     read: tuple[str, ...],
     engine: str,
     shape: tuple[bool, str | None, str | None, bool],
-) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """The arms of a span, each `columns FROM … LIMIT one more than wanted`, and what each of their arguments is."""
+) -> tuple[tuple[str, ...], Callable[[Sequence[Any]], tuple[Any, ...]]]:
+    """The arms of a span, each `columns FROM … LIMIT one more than wanted`, and what picks their arguments."""
     nested, after, before, backward = shape
     order = order.reversed if backward else order
     start, end = _place(after, AFTER), _place(before, BEFORE)
@@ -94,7 +96,9 @@ def _arms_of(
         found, sort = where(kept), _sort(order, kept, table.parent if nested else None, column)
         sql = f"SELECT {', '.join(read)}{NUMBER} FROM {table.name}{hint}{found.sql} ORDER BY {sort} LIMIT ?"
         selects.append(Condition(sql, (*found.args, LIMIT)))
-    return tuple(select.sql for select in selects), tuple(arg for select in selects for arg in select.args)
+    places = [arg for select in selects for arg in select.args]
+    picked = itemgetter(*places) if len(places) > 1 else itemgetter(slice(places[0], places[0] + 1))
+    return tuple(select.sql for select in selects), picked
 
 
 def _place(kind: str | None, at: int) -> Position | None:

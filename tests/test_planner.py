@@ -137,6 +137,7 @@ async def compare(server: Reader) -> None:
     limits = Limits(cost=1_000_000)
     plain = Plain(limits, 20, introspection=True)
     async with parts_of(server) as parts:
+        assert bool(parts.sure) == server.settings.database_url.startswith("mysql")
         fast = Executor(limits, 20, parts.sure, introspection=True)
         known = await known_of(plain, parts)
         good = parted = 0

@@ -3,8 +3,9 @@
 import base64
 import binascii
 from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated, Any, Generic, NamedTuple, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import orjson
 import strawberry
@@ -40,7 +41,8 @@ SIZE = ListSize(
 )
 
 
-class Page(NamedTuple):
+@dataclass(slots=True, eq=False)
+class Page:
     """A slice that was read, and how to make its rows into objects; with `pieces` it is only the first of them."""
 
     listing: Listing
@@ -51,7 +53,7 @@ class Page(NamedTuple):
 
     async def whole(self) -> "Page":
         """The page with all of its pieces."""
-        return self._replace(slice=await self.pieces.whole(), pieces=None) if self.pieces else self
+        return replace(self, slice=await self.pieces.whole(), pieces=None) if self.pieces else self
 
     def cursor(self, row: Row) -> str:
         return cursor_of(self.listing.order, self.slice.position(row))

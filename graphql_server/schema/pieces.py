@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import TypeVar
 
 from strawberry.types.nodes import SelectedField, Selection
@@ -42,7 +43,7 @@ class Pieces:
         """All of the page, the rest of it read by one statement."""
         while not self._complete:
             await self._read_on(len(self._rows), self._span.limit)
-        return self._read._replace(rows=self._rows)
+        return replace(self._read, rows=self._rows)
 
     @property
     def _complete(self) -> bool:

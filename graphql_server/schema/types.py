@@ -69,8 +69,11 @@ async def images_of(
     if len(found) == len(dataset_pks):
         return found
     by_pk = {connection.page.span.parent: connection for connection in found}
-    empty = Page(listing._replace(conditions=(NONE,)), Span(limit, None, behind, ahead, backward), NOTHING, Image)
-    return [by_pk.get(pk) or Connection(page=empty._replace(span=empty.span._replace(parent=pk))) for pk in dataset_pks]
+    nothing = listing._replace(conditions=(NONE,))
+    return [
+        by_pk.get(pk) or Connection(page=Page(nothing, Span(limit, pk, behind, ahead, backward), NOTHING, Image))
+        for pk in dataset_pks
+    ]
 
 
 async def datasets_of(info: Info, dataset_pks: Sequence[int]) -> "list[Dataset]":
