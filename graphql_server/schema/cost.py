@@ -1,6 +1,6 @@
 """What an operation may cost: what its variables hold, and the objects that it may give, pages within pages."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -101,8 +101,7 @@ def _priced(selections: SelectionSetNode, fragments: Mapping[str, FragmentDefini
         if not isinstance(field, FieldNode):
             continue
         below = _priced(field.selection_set, fragments) if field.selection_set else []
-        varies = any(isinstance(argument.value, VariableNode) for argument in field.arguments or ())
-        size = partial(_size, field) if varies else _size(field, {})
+        size = _size(field)
         if below or size:
             found.append(_Priced(size, below, page=field.name.value in PAGED))
     return found
@@ -139,25 +138,37 @@ def _selected(selections: SelectionSetNode, fragments: Mapping[str, FragmentDefi
                 places.append(selection.selection_set)
 
 
-def _size(field: FieldNode, given: Values) -> int:
+def _size(field: FieldNode) -> int | Callable[[Values], int]:
     """How many objects a field gives at most: a page, one for each key that it is given, or none of its own."""
-    arguments = {argument.name.value: _value(argument.value, given) for argument in field.arguments or ()}
+    arguments = {argument.name.value: argument.value for argument in field.arguments or ()}
     for name, price in PRICES.items():
         if name in arguments:
-            return price * _length(arguments[name])
+            return _sized(partial(_many, price), [arguments[name]])
     if field.name.value not in PAGED:
         return int(field.name.value in SINGLE)
-    sizes = [_number(arguments[name]) for name in ("first", "last") if name in arguments]
-    return next((size for size in sizes if size is not None), PAGE)
+    return _sized(_page, [arguments[name] for name in ("first", "last") if name in arguments])
 
 
-def _value(node: ValueNode, given: Values) -> Any:
-    return given.get(node.name.value) if isinstance(node, VariableNode) else node
+def _sized(size: Callable[..., int], nodes: Sequence[ValueNode]) -> int | Callable[[Values], int]:
+    """The size by the values of arguments, which is known at once where none is a variable."""
+    names = [node.name.value if isinstance(node, VariableNode) else None for node in nodes]
+    if not any(names):
+        return size(*nodes)
+    return lambda given: size(
+        *[node if name is None else given.get(name) for name, node in zip(names, nodes, strict=True)]
+    )
 
 
-def _length(value: Any) -> int:
-    items = value.values if isinstance(value, ListValueNode) else value
-    return len(cast("list[Any]", items)) if isinstance(items, (list, tuple)) else 1
+def _page(*sizes: Any) -> int:
+    for value in sizes:
+        if (size := _number(value)) is not None:
+            return size
+    return PAGE
+
+
+def _many(price: int, keys: Any) -> int:
+    items = keys.values if isinstance(keys, ListValueNode) else keys
+    return price * (len(cast("list[Any]", items)) if isinstance(items, (list, tuple)) else 1)
 
 
 def _number(value: Any) -> int | None:
