@@ -14,7 +14,6 @@ CONNECTIONS = 16
 # The driver keeps so many statements prepared, whose rows come in binary: a third of the time of text.
 PREPARED = 32
 IMAGE = "pk, original_file_name, uuid_file_name, exif_degree, model_degree, confidence, user_fix_degree"
-NAMES = ("pk", "originalFileName", "uuidFileName", "exifDegree", "modelDegree", "confidence", "userFixDegree")
 PAGE = (
     f"SELECT dataset_info_pk, {IMAGE} FROM image_info FORCE INDEX (image_info_dataset_pk) "
     "WHERE dataset_info_pk = %s AND pk > %s ORDER BY dataset_info_pk, pk LIMIT %s"
@@ -55,13 +54,13 @@ class Raw:
     async def _images(self, given: Json) -> list[Json]:
         after = orjson.loads(b64decode(given["after"]))[-1] if given["after"] else 0
         rows = await self._fetch(PAGE, (given["pk"], after, given["first"]))
-        return [dict(zip(NAMES, row[1:], strict=True)) for row in rows]
+        return [_image(row) for row in rows]
 
     async def _nest(self, datasets: list[Json], first: int) -> None:
         nodes: dict[int, list[Json]] = {dataset["pk"]: [] for dataset in datasets}
         args = [arg for pk in nodes for arg in (pk, 0, first)]
         for row in await self._fetch(" UNION ALL ".join([f"({PAGE})"] * len(nodes)), args):
-            nodes[row[0]].append(dict(zip(NAMES, row[1:], strict=True)))
+            nodes[row[0]].append(_image(row))
         for dataset in datasets:
             dataset["images"] = {"nodes": nodes[dataset["pk"]]}
 
@@ -81,6 +80,18 @@ class Raw:
         async with self._pool.acquire() as connection, connection.cursor() as cursor:
             await cursor.execute(text, args)
             return await cursor.fetchall()
+
+
+def _image(row: tuple[Any, ...]) -> Json:
+    return {
+        "pk": row[1],
+        "originalFileName": row[2],
+        "uuidFileName": row[3],
+        "exifDegree": row[4],
+        "modelDegree": row[5],
+        "confidence": row[6],
+        "userFixDegree": row[7],
+    }
 
 
 app = Raw(os.environ.get("DATABASE_URL", ""))
