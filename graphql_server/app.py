@@ -43,7 +43,6 @@ class Parts:
 
     album: Album
     users: Users
-    sure: Mapping[tuple[str, str], Sure]  # of tables' columns
 
 
 class Application(Starlette):
@@ -86,7 +85,8 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncGenerator[dict[str, Any]]:
         async with opened(settings, user_transport) as parts:
-            live = _live(settings, parts, checked=checked)
+            executor = _executor(settings, await columns.sure(parts.album.database))
+            live = _live(settings, parts, executor, checked=checked)
             endpoint = _endpoint(settings, live)
             application.pictures = dict.fromkeys(_media_paths(settings), media.Pictures(parts.album.media, signed=True))
             application.endpoint, app.router.routes[:] = endpoint, _routes(settings, parts, live)
@@ -115,7 +115,6 @@ async def opened(settings: Settings, user_transport: httpx.AsyncBaseTransport | 
         await database.connect()
         await privileges.check(database)
         await migrations.check(database)
-        sure = await columns.sure(database)
         store = Media(settings.media_root, settings.media_url, settings.media_signing_key, settings.media_url_seconds)
         try:
             await store.check_writable()
@@ -128,7 +127,7 @@ async def opened(settings: Settings, user_transport: httpx.AsyncBaseTransport | 
         stack.callback(decoder.close)
         known = user_servers.connect(settings, user_transport)
         stack.push_async_callback(known.aclose)
-        yield Parts(Album(database, store, decoder, settings.max_upload_bytes), known, sure)
+        yield Parts(Album(database, store, decoder, settings.max_upload_bytes), known)
 
 
 def media_app(root: Path, keys: tuple[str, ...]) -> ASGIApp:
@@ -163,8 +162,7 @@ def _persisted(settings: Settings, executor: Executor, *, checked: bool) -> Pers
     return Trusted({one.identifier: one.text for one in listed}, settings.gateway_secret, automatic)
 
 
-def _live(settings: Settings, parts: Parts, *, checked: bool) -> Live:
-    executor = _executor(settings, parts.sure)
+def _live(settings: Settings, parts: Parts, executor: Executor, *, checked: bool) -> Live:
     persisted = _persisted(settings, executor, checked=checked)
     # A transaction has ended by then, and its changes can be seen.
     feed = Feed(parts.album.database, settings.database_seconds + 1, settings.live_buffer)

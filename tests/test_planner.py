@@ -14,6 +14,7 @@ import pytest
 from graphql import DocumentNode, ExecutionResult
 from starlette.datastructures import UploadFile
 
+from graphql_server import columns
 from graphql_server.app import Parts, opened
 from graphql_server.feed import Feed
 from graphql_server.planner import Payloads, Plan
@@ -137,8 +138,9 @@ async def compare(server: Reader) -> None:
     limits = Limits(cost=1_000_000)
     plain = Plain(limits, 20, introspection=True)
     async with parts_of(server) as parts:
-        assert bool(parts.sure) == server.settings.database_url.startswith("mysql")
-        fast = Executor(limits, 20, parts.sure, introspection=True)
+        sure = await columns.sure(parts.album.database)
+        assert bool(sure) == server.settings.database_url.startswith("mysql")
+        fast = Executor(limits, 20, sure, introspection=True)
         known = await known_of(plain, parts)
         good = parted = 0
         for number in range(COUNT):
@@ -169,7 +171,7 @@ async def compare_payloads(server: Reader) -> None:
     limits = Limits(cost=1_000_000)
     plain = Plain(limits, 20, introspection=True)
     async with parts_of(server) as parts:
-        fast = Executor(limits, 20, parts.sure, introspection=True)
+        fast = Executor(limits, 20, await columns.sure(parts.album.database), introspection=True)
         known: dict[str, Any] = {**await known_of(plain, parts), **inputs()}
         for field in ("createDataset", "saveFix"):
             (name, (first, *_)) = next(each for each in inputs().items() if each[0].lower() == f"{field}input".lower())
