@@ -91,10 +91,13 @@ class Listing(NamedTuple):
 
 
 class Span(NamedTuple):
-    """One page: at most `limit` rows of `parent` between two positions, counted from the end if `backward`."""
+    """One page: at most `limit` rows between two positions, counted from the end if `backward`."""
 
     limit: int
-    parent: int | None = None
     after: Position | None = None
     before: Position | None = None
     backward: bool = False
+
+
+# A page of one parent's rows; for None, of all.
+Wanted = tuple[Span, int | None]

@@ -7,7 +7,7 @@ from operator import itemgetter
 
 from graphql_server.database import Database
 from graphql_server.engines import Row
-from graphql_server.listings import Listing, Position, Span, Table, among
+from graphql_server.listings import Listing, Position, Span, Table, Wanted, among
 from graphql_server.statements import statement, where
 from graphql_server.tallies import Fetching
 
@@ -33,26 +33,28 @@ AT_ONCE = 1000
 ARMS = 3  # a page's at most, which it has where a column orders it and it begins at a cursor
 
 
-async def slices(database: Database, listing: Listing, spans: Sequence[Span], columns: tuple[str, ...]) -> list[Slice]:
+async def slices(
+    database: Database, listing: Listing, wanted: Sequence[Wanted], columns: tuple[str, ...]
+) -> list[Slice]:
     """Read many pages of one listing, these columns of them, by one statement, or by several where that is too long."""
-    at_once = _at_once(listing, spans)
-    if len(spans) > at_once:
-        pieces = [spans[at : at + at_once] for at in range(0, len(spans), at_once)]
+    at_once = _at_once(listing, wanted)
+    if len(wanted) > at_once:
+        pieces = [wanted[at : at + at_once] for at in range(0, len(wanted), at_once)]
         return [each for piece in pieces for each in await slices(database, listing, piece, columns)]
     order = listing.order.column
     read = columns if order is None or order in columns else (*columns, order)
     ordered_by = None if order is None else read.index(order)
-    rows = await database.fetch(*statement(listing, spans, read, database.engine.name))
-    if len(spans) == 1:
-        return [_cut(rows, spans[0], ordered_by)]
-    found: list[list[Row]] = [[] for _ in spans]
+    rows = await database.fetch(*statement(listing, wanted, read, database.engine.name))
+    if len(wanted) == 1:
+        return [_cut(rows, wanted[0][0], ordered_by)]
+    found: list[list[Row]] = [[] for _ in wanted]
     for number, group in groupby(rows, itemgetter(-1)):
         found[number] += group
-    return [_cut(rows, span, ordered_by) for rows, span in zip(found, spans, strict=True)]
+    return [_cut(rows, span, ordered_by) for rows, (span, _) in zip(found, wanted, strict=True)]
 
 
-def _at_once(listing: Listing, spans: Sequence[Span]) -> int:
-    placed = listing.order.column and any(span.after or span.before for span in spans)
+def _at_once(listing: Listing, wanted: Sequence[Wanted]) -> int:
+    placed = listing.order.column and any(span.after or span.before for span, _ in wanted)
     return AT_ONCE // ((ARMS if placed else 1) * (1 + len(listing.conditions)))
 
 

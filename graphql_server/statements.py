@@ -11,7 +11,7 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
-from graphql_server.listings import Condition, Listing, Order, Position, Span, Table
+from graphql_server.listings import Condition, Listing, Order, Position, Table, Wanted
 
 # SQLite takes 500 SELECTs in one UNION ALL, and any number of such unions.
 UNION = 400
@@ -31,36 +31,36 @@ def union(selects: Sequence[str], engine: str) -> str:
 
 
 def _text(arms: Sequence[tuple[str, ...]], engine: str) -> str:
-    if len(arms) == 1:
-        return union([arm.replace(NUMBER, "") for arm in arms[0]], engine)
     numbered = enumerate(arms)
     return union([arm.replace(NUMBER, f", {number} AS span") for number, each in numbered for arm in each], engine)
 
 
 _remembered = lru_cache(REMEMBERED)(_text)
 
-NUMBER = "{number}"  # where the number of its span stands in an arm
-# What an argument of a span's statement is; behind them come the arguments of the listing's conditions.
+NUMBER = "{number}"  # where the number of its page stands in an arm
+# What an argument of a page's statement is; behind them come the arguments of the listing's conditions.
 LIMIT, PARENT, AFTER, BEFORE, CONDITIONS = 0, 1, 2, 4, 6
 
 
-def statement(listing: Listing, spans: Sequence[Span], read: tuple[str, ...], engine: str) -> tuple[str, list[Any]]:
-    """The arms of all spans in one text, and their arguments. Of several spans, each row ends with its own's number."""
+def statement(listing: Listing, wanted: Sequence[Wanted], read: tuple[str, ...], engine: str) -> tuple[str, list[Any]]:
+    """The arms of all pages in one text, and their arguments. Of several pages, each row ends with its own's number."""
     table, order, narrowed = listing
     conditions = tuple((each.sql, len(each.args), each.fixes) for each in narrowed) if narrowed else ()
     given = [arg for condition in narrowed for arg in condition.args] if narrowed else ()
     arms: list[tuple[str, ...]] = []
     args: list[Any] = []
-    texts, place, values = (), None, ()
+    texts, alone, values, most, place = (), "", (), 0, None
     picked: Callable[[Sequence[Any]], tuple[Any, ...]] = tuple
-    for limit, parent, after, before, backward in spans:
-        if (own := (parent is not None, after, before, backward)) != place:
-            place = own
+    for span, parent in wanted:
+        if span is not place:
+            limit, after, before, backward = place = span
             shape = (parent is not None, after and _kind(after), before and _kind(before), backward)
-            texts, picked = _arms_of(table, order, conditions, read, engine, shape)
-            values = (*(after or NOWHERE), *(before or NOWHERE), *given)
+            texts, alone, picked = _arms_of(table, order, conditions, read, engine, shape)
+            most, values = limit + 1, (*(after or NOWHERE), *(before or NOWHERE), *given)
         arms.append(texts)
-        args += picked((limit + 1, parent, *values))
+        args += picked((most, parent, *values))
+    if len(arms) == 1:
+        return alone, args
     return (_remembered if sum(map(len, arms)) <= LONGEST_REMEMBERED else _text)(tuple(arms), engine), args
 
 
@@ -80,8 +80,11 @@ def _arms_of(
     read: tuple[str, ...],
     engine: str,
     shape: tuple[bool, str | None, str | None, bool],
-) -> tuple[tuple[str, ...], Callable[[Sequence[Any]], tuple[Any, ...]]]:
-    """The arms of a span, each `columns FROM … LIMIT one more than wanted`, and what picks their arguments."""
+) -> tuple[tuple[str, ...], str, Callable[[Sequence[Any]], tuple[Any, ...]]]:
+    """The arms of a page, each `columns FROM … LIMIT one more than wanted`, and what picks their arguments.
+
+    In between, the text of a page that is read by itself.
+    """
     nested, after, before, backward = shape
     order = order.reversed if backward else order
     start, end = _place(after, AFTER), _place(before, BEFORE)
@@ -98,7 +101,8 @@ def _arms_of(
         selects.append(Condition(sql, (*found.args, LIMIT)))
     places = [arg for select in selects for arg in select.args]
     picked = itemgetter(*places) if len(places) > 1 else itemgetter(slice(places[0], places[0] + 1))
-    return tuple(select.sql for select in selects), picked
+    texts = tuple(select.sql for select in selects)
+    return texts, union([text.replace(NUMBER, "") for text in texts], engine), picked
 
 
 def _place(kind: str | None, at: int) -> Position | None:

@@ -5,6 +5,7 @@ import binascii
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from operator import attrgetter
 from typing import Annotated, Any, Generic, TypeVar
 
 import orjson
@@ -13,7 +14,7 @@ from strawberry.federation.schema_directives import ListSize
 
 from graphql_server.engines import Row
 from graphql_server.errors import BadUserInput
-from graphql_server.listings import LONGEST_TEXT, Listing, Order, Position, Span
+from graphql_server.listings import LONGEST_TEXT, Listing, Order, Position, Span, Wanted
 from graphql_server.pages import Slice
 from graphql_server.schema.context import Info
 from graphql_server.schema.fields import joint, leaf, part
@@ -41,15 +42,16 @@ SIZE = ListSize(
 )
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False, kw_only=True)
 class Page:
     """A slice that was read, and how to make its rows into objects; with `pieces` it is only the first of them."""
 
-    listing: Listing
-    span: Span
-    slice: Slice
-    make: Callable[..., Any]
-    pieces: Pieces | None = None
+    listing: strawberry.Private[Listing]
+    span: strawberry.Private[Span]
+    parent: strawberry.Private[int | None]
+    slice: strawberry.Private[Slice]
+    make: strawberry.Private[Callable[..., Any]]
+    pieces: strawberry.Private[Pieces | None] = None
 
     async def whole(self) -> "Page":
         """The page with all of its pieces."""
@@ -70,7 +72,7 @@ class Page:
             return False
         # The page began at a cursor; whether anything lies on its other side is only asked when wanted.
         edge = self._edge(backward=backward)
-        return Span(0, self.span.parent, None if backward else edge, edge if backward else None, backward)
+        return Span(0, None if backward else edge, edge if backward else None, backward)
 
     def _edge(self, *, backward: bool) -> Position | None:
         """The position that all items before (backward) or behind this page lie beyond."""
@@ -93,13 +95,15 @@ async def precede(info: Info, infos: "Sequence[PageInfo]") -> list[bool]:
 
 async def _more(info: Info, pages: Sequence[Page], *, backward: bool) -> list[bool]:
     found = [page.beyond(backward=backward) for page in pages]
-    asked = [(page.listing, span) for page, span in zip(pages, found, strict=True) if isinstance(span, Span)]
+    asked = [
+        (page.listing, (span, page.parent)) for page, span in zip(pages, found, strict=True) if isinstance(span, Span)
+    ]
     slices = iter(await info.context.loaders.slices.load_many(asked) if asked else ())
     return [next(slices).more if isinstance(answer, Span) else answer for answer in found]
 
 
 async def total_counts(info: Info, connections: "Sequence[Connection[Any]]") -> list[int]:
-    keys = [(connection.page.listing, connection.page.span.parent) for connection in connections]
+    keys = [(connection.listing, connection.parent) for connection in connections]
     return await info.context.loaders.counts.load_many(keys)
 
 
@@ -130,49 +134,53 @@ class Edge(Generic[T]):
 
 
 @strawberry.type(description="A page of a list.")
-class Connection(Generic[T]):
-    page: strawberry.Private[Page]
-
+class Connection(Page, Generic[T]):
     edges: list[Edge[T]] = part(
-        lambda connection: [Edge(page=connection.page, row=row) for row in connection.page.slice.rows],
+        lambda connection: [Edge(page=connection, row=row) for row in connection.slice.rows],
         "The items of this page with their cursors.",
-        coming=lambda connection: connection.coming(partial(Edge, page=connection.page)),
+        coming=lambda connection: connection.coming(partial(Edge, page=connection)),
     )
     nodes: list[T] = part(
-        lambda connection: connection.page.slice.rows,
+        attrgetter("slice.rows"),
         "The items of this page.",
-        make=lambda connection: [connection.page.make(row=row) for row in connection.page.slice.rows],
-        coming=lambda connection: connection.coming(connection.page.make),
+        make=lambda connection: [connection.make(row=row) for row in connection.slice.rows],
+        coming=lambda connection: connection.coming(connection.make),
     )
     page_info: PageInfo = part(
-        lambda connection: PageInfo(page=connection.page),
+        lambda connection: PageInfo(page=connection),
         "Where this page lies in its list.",
-        coming=lambda connection: connection.end() if connection.page.pieces else None,
+        coming=lambda connection: connection.ending() if connection.pieces else None,
     )
     total_count: int = joint(total_counts, None, "How many items the whole list has.")
 
     def coming(self, make: Callable[..., Any]) -> AsyncGenerator[Any] | None:
         """What is made of the rows as they come, where they come piece by piece."""
-        return self.page.pieces.objects(make) if self.page.pieces else None
+        return self.pieces.objects(make) if self.pieces else None
 
-    async def end(self) -> PageInfo:
+    async def ending(self) -> PageInfo:
         """Where the page lies, once all of it is read."""
-        return PageInfo(page=await self.page.whole())
+        return PageInfo(page=await self.whole())
 
 
-async def connect(info: Info, listing: Listing, spans: Sequence[Span], make: Callable[..., T]) -> list[Connection[T]]:
+async def connect(
+    info: Info, listing: Listing, wanted: Sequence[Wanted], make: Callable[..., T]
+) -> list[Connection[T]]:
     """Read pages, together with those that others of the same level ask for, or the first piece of a streamed one."""
-    if info.context.in_parts and len(spans) == 1 and (first := first_piece(info, spans[0])):
-        return [Connection(page=await begin(info, listing, spans[0], make, first))]
-    found = await info.context.loaders.pages(listing, spans)
-    return [Connection(page=Page(listing, span, slice, make)) for span, slice in zip(spans, found, strict=True)]
+    if info.context.in_parts and len(wanted) == 1 and (first := first_piece(info, wanted[0][0])):
+        return [await begin(info, listing, wanted[0], make, first)]
+    found = await info.context.loaders.pages(listing, wanted)
+    return [
+        Connection(listing=listing, span=span, parent=parent, slice=slice, make=make)
+        for (span, parent), slice in zip(wanted, found, strict=True)
+    ]
 
 
-async def begin(info: Info, listing: Listing, span: Span, make: Callable[..., Any], first: int) -> Page:
+async def begin(info: Info, listing: Listing, wanted: Wanted, make: Callable[..., T], first: int) -> Connection[T]:
     """Read the first rows of a page."""
-    start = span._replace(limit=min(first, span.limit))
-    (slice,) = await info.context.loaders.pages(listing, [start])
-    return Page(listing, span, slice, make, Pieces(info.context.loaders.source, listing, span, slice))
+    span, parent = wanted
+    (slice,) = await info.context.loaders.pages(listing, [(span._replace(limit=min(first, span.limit)), parent)])
+    pieces = Pieces(info.context.loaders.source, listing, wanted, slice)
+    return Connection(listing=listing, span=span, parent=parent, slice=slice, make=make, pieces=pieces)
 
 
 def span_of(
@@ -181,7 +189,6 @@ def span_of(
     after: str | None,
     last: int | None,
     before: str | None,
-    parent: int | None = None,
 ) -> Span:
     """The page that Relay's four arguments mean; BadUserInput where they mean none."""
     if first is not None and last is not None:
@@ -193,7 +200,7 @@ def span_of(
         raise BadUserInput(f"{name} is from 0 to {LARGEST_PAGE}, not {limit}.")
     start = None if after is None else position_of(listing, after)
     end = None if before is None else position_of(listing, before)
-    return Span(limit, parent, start, end, last is not None)
+    return Span(limit, start, end, last is not None)
 
 
 def cursor_of(order: Order, position: Position) -> str:

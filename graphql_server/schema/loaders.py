@@ -4,14 +4,15 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 from graphql_server import datasets, images
 from graphql_server.database import Database
 from graphql_server.engines import Row
 from graphql_server.errors import OperationTimedOut, Unavailable
-from graphql_server.listings import Listing, Span, Table
+from graphql_server.listings import Listing, Table, Wanted
 from graphql_server.pages import Slice, counts, rows_of, slices
 from graphql_server.schema.pacing import Pace
 
@@ -85,7 +86,8 @@ class Loader(Generic[K, V]):
                     await asyncio.sleep(0)
 
 
-class Source(NamedTuple):
+@dataclass(slots=True, eq=False)
+class Source:
     """What loaders read from: these columns of each table. After a `failure` nothing is read, and that is raised.
 
     Nor is anything read after `until` of time.monotonic().
@@ -104,9 +106,9 @@ class Source(NamedTuple):
             raise OperationTimedOut("There was no time left to read this (OPERATION_SECONDS).")
         return self.available
 
-    async def slices(self, keys: list[tuple[Listing, Span]]) -> Mapping[tuple[Listing, Span], Slice]:
+    async def slices(self, keys: list[tuple[Listing, Wanted]]) -> Mapping[tuple[Listing, Wanted], Slice]:
         return await _by_listing(
-            keys, lambda listing, spans: slices(self.database, listing, spans, self.columns[listing.table])
+            keys, lambda listing, wanted: slices(self.database, listing, wanted, self.columns[listing.table])
         )
 
     async def counts(self, keys: list[tuple[Listing, int | None]]) -> Mapping[tuple[Listing, int | None], int]:
@@ -132,7 +134,7 @@ class Loaders:
         self.presumed: set[int] = set()
 
     @cached_property
-    def slices(self) -> Loader[tuple[Listing, Span], Slice]:
+    def slices(self) -> Loader[tuple[Listing, Wanted], Slice]:
         return Loader(self.source.slices, self._pace)
 
     @cached_property
@@ -154,16 +156,16 @@ class Loaders:
         self.presumed.add(pk)
         return (pk,)
 
-    async def pages(self, listing: Listing, spans: Sequence[Span]) -> list[Slice]:
+    async def pages(self, listing: Listing, wanted: Sequence[Wanted]) -> list[Slice]:
         """Pages of one listing, none of them twice."""
         if self._pace.branches == 1:
             # Nobody can ask for the same.
-            found = await slices(self.source.database, listing, spans, self.source.columns[listing.table])
+            found = await slices(self.source.database, listing, wanted, self.source.columns[listing.table])
         else:
-            found = await self.slices.load_many([(listing, span) for span in spans])
+            found = await self.slices.load_many([(listing, each) for each in wanted])
         if self.presumed:
             # An image has a dataset: the database holds it to that.
-            self.presumed -= {span.parent for span, slice in zip(spans, found, strict=True) if slice.rows}
+            self.presumed -= {parent for (_, parent), slice in zip(wanted, found, strict=True) if slice.rows}
         return found
 
     async def proved(self) -> bool:
@@ -172,7 +174,7 @@ class Loaders:
 
     def forget(self, until: float | None = None, failure: Unavailable | None = None) -> None:
         """Forget what was loaded: it has changed, or is to be read again, but neither after `until` nor a `failure`."""
-        self.source = self.source._replace(until=self.source.until if until is None else until, failure=failure)
+        self.source = replace(self.source, until=self.source.until if until is None else until, failure=failure)
         for loader in ("slices", "counts", "datasets", "images"):
             self.__dict__.pop(loader, None)
 

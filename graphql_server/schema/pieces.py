@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from strawberry.types.nodes import SelectedField, Selection
 
-from graphql_server.listings import Listing, Span
+from graphql_server.listings import Listing, Span, Wanted
 from graphql_server.pages import Slice
 from graphql_server.schema.context import Info
 from graphql_server.schema.loaders import Source
@@ -22,10 +22,10 @@ OFF = {"if": False}
 class Pieces:
     """A page as far as it has been read; whoever wants more of it reads on, for all others as well."""
 
-    def __init__(self, source: Source, listing: Listing, span: Span, first: Slice) -> None:
+    def __init__(self, source: Source, listing: Listing, wanted: Wanted, first: Slice) -> None:
         self._source = source
         self._listing = listing
-        self._span = span
+        self._span, self._parent = wanted
         self._read = first
         self._rows = list(first.rows)
         self._turn = asyncio.Lock()
@@ -56,7 +56,7 @@ class Pieces:
                 return
             limit = min(most, self._span.limit - known)
             span = self._span._replace(limit=limit, after=self._read.position(self._rows[-1]))
-            key = (self._listing, span)
+            key = (self._listing, (span, self._parent))
             self._read = (await self._source.slices([key]))[key]
             self._rows += self._read.rows
 

@@ -53,7 +53,7 @@ class Query:
         order_by: DatasetOrderArgument = None,
     ) -> Connection[Dataset]:
         listing = dataset_listing(filter, order_by)
-        return (await connect(info, listing, [span_of(listing, first, after, last, before)], Dataset))[0]
+        return (await connect(info, listing, [(span_of(listing, first, after, last, before), None)], Dataset))[0]
 
     @strawberry.field(description="The dataset with this key; null where there is none.")
     async def dataset(
@@ -80,7 +80,7 @@ class Query:
     ) -> Connection[Image]:
         listing = image_listing(filter, order_by)
         parent = filter.dataset_pk if filter else None
-        return (await connect(info, listing, [span_of(listing, first, after, last, before, parent)], Image))[0]
+        return (await connect(info, listing, [(span_of(listing, first, after, last, before), parent)], Image))[0]
 
     @strawberry.field(description="The image with this key; null where there is none.")
     async def image(

@@ -14,10 +14,10 @@ from strawberry.federation.types import FieldSet
 from graphql_server import datasets, images
 from graphql_server.engines import Row
 from graphql_server.errors import BadUserInput, NotFound
-from graphql_server.listings import NONE, Span
+from graphql_server.listings import NONE
 from graphql_server.models import moment
 from graphql_server.pages import NOTHING
-from graphql_server.schema.connections import SIZE, After, Before, Connection, First, Last, Page, connect, span_of
+from graphql_server.schema.connections import SIZE, After, Before, Connection, First, Last, connect, span_of
 from graphql_server.schema.context import Info
 from graphql_server.schema.fields import Stored, column, derived, joint, part
 from graphql_server.schema.lists import ImageFilterArgument, ImageOrderArgument, image_listing
@@ -62,16 +62,16 @@ async def images_of(
     order_by: ImageOrderArgument = None,
 ) -> "list[Connection[Image]]":
     listing = image_listing(filter, order_by)
-    limit, _, behind, ahead, backward = span_of(listing, first, after, last, before)
+    span = span_of(listing, first, after, last, before)
     only = filter.dataset_pk if filter else None
-    spans = [Span(limit, pk, behind, ahead, backward) for pk in dict.fromkeys(dataset_pks) if only in (None, pk)]
-    found = await connect(info, listing, spans, Image) if spans else []
+    wanted = [(span, pk) for pk in dict.fromkeys(dataset_pks) if only in (None, pk)]
+    found = await connect(info, listing, wanted, Image) if wanted else []
     if len(found) == len(dataset_pks):
         return found
-    by_pk = {connection.page.span.parent: connection for connection in found}
+    by_pk = {connection.parent: connection for connection in found}
     nothing = listing._replace(conditions=(NONE,))
     return [
-        by_pk.get(pk) or Connection(page=Page(nothing, Span(limit, pk, behind, ahead, backward), NOTHING, Image))
+        by_pk.get(pk) or Connection(listing=nothing, span=span, parent=pk, slice=NOTHING, make=Image)
         for pk in dataset_pks
     ]
 
