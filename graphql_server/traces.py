@@ -31,7 +31,8 @@ from graphql_server.errors import DatasetServerError
 from graphql_server.figures import route_of
 from graphql_server.schema.answers import Answer
 from graphql_server.schema.context import Context
-from graphql_server.schema.execution import Executor, Operation
+from graphql_server.schema.execution import Executor
+from graphql_server.schema.operations import Operation
 from graphql_server.schema.parts import Parts
 from graphql_server.user_servers import HttpUserServer
 from graphql_server.users import Users

@@ -21,8 +21,9 @@ from graphql_server.planner import Payloads, Plan
 from graphql_server.schema import answers
 from graphql_server.schema.answers import Answer
 from graphql_server.schema.context import Context
-from graphql_server.schema.execution import Executor, Operation, build_schema
+from graphql_server.schema.execution import Executor, build_schema
 from graphql_server.schema.limits import Limits
+from graphql_server.schema.operations import Operation
 from tests.operations import Made, Maker
 from tests.parts import Merged, merged
 from tests.photos import photo

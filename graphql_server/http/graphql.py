@@ -19,7 +19,8 @@ from graphql_server.http.live import Live
 from graphql_server.http.tokens import token_of
 from graphql_server.schema.answers import Answer, refused
 from graphql_server.schema.context import Context
-from graphql_server.schema.execution import SUBSCRIPTION, Operation
+from graphql_server.schema.execution import SUBSCRIPTION
+from graphql_server.schema.operations import Operation
 from graphql_server.schema.parts import Parts
 
 RESPONSE = "application/graphql-response+json"
@@ -56,8 +57,8 @@ class GraphQL:
     def __init__(self, live: Live, max_bytes: int, page: Page | None) -> None:
         self._live = live
         self._page = page
-        self._deadlines = Deadlines()
-        self._forms = requests.Forms(max_bytes, self._deadlines)
+        deadlines = Deadlines()
+        self._bodies, self._forms = requests.Bodies(deadlines), requests.Forms(max_bytes, deadlines)
         self._operations = live.operations
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -101,7 +102,7 @@ class GraphQL:
     def _operation(self, scope: Scope, receive: Receive, headers: Headers, context: Context) -> Awaitable[Operation]:
         if scope["method"] == "GET":
             return requests.from_query_string(scope, context.user)
-        return requests.from_json(headers, receive, context.user, self._deadlines)
+        return self._bodies.operation(headers, receive, context.user)
 
     def _reply(
         self, answer: Answer | Parts | AsyncGenerator[Answer], wishes: Wishes, token: str | None, began: float

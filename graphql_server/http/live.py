@@ -22,7 +22,8 @@ from graphql_server.figures import Operations, Subscriptions
 from graphql_server.http.persisted import Persisted
 from graphql_server.schema.answers import Answer, refused
 from graphql_server.schema.context import Context
-from graphql_server.schema.execution import Executor, Operation
+from graphql_server.schema.execution import Executor
+from graphql_server.schema.operations import Operation
 from graphql_server.schema.parts import Parts
 from graphql_server.users import Users
 

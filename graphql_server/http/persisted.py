@@ -6,6 +6,7 @@ Trusted ones are listed by the operator, and no others are run. Identifiers: htt
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from hmac import compare_digest
 from typing import Any, Protocol, cast
@@ -13,8 +14,7 @@ from typing import Any, Protocol, cast
 from graphql_server.errors import BadRequest, PersistedQueryNotFound, PersistedQueryNotSupported, PersistedQueryOnly
 from graphql_server.schema.context import Context
 from graphql_server.schema.documents import Documents
-from graphql_server.schema.execution import Operation
-from graphql_server.schema.operations import Document
+from graphql_server.schema.operations import Document, Operation
 from graphql_server.schema.recent import Recent
 
 REMEMBERED_CHARACTERS = 1_000_000
@@ -121,4 +121,4 @@ def found(operation: Operation, query: str | None) -> Operation:
     """The operation with the document that was found; PersistedQueryNotFound where that is none."""
     if query is None:
         raise PersistedQueryNotFound("PersistedQueryNotFound")  # the message that Apollo's clients look for
-    return operation._replace(query=query)
+    return replace(operation, query=query)

@@ -16,7 +16,7 @@ from graphql_server.deadlines import Deadlines
 from graphql_server.errors import BadRequest
 from graphql_server.http import bodies, forms, persisted
 from graphql_server.http.bodies import Body, Headers
-from graphql_server.schema.execution import Operation
+from graphql_server.schema.operations import Operation
 
 Admit = Callable[[], Awaitable[object]]
 JSON_BYTES = 1024 * 1024
@@ -58,39 +58,46 @@ def _kind(content_type: bytes) -> bytes:
     return content_type.partition(b";")[0].strip().lower()
 
 
-async def from_json(headers: Headers, receive: Receive, admit: Admit, deadlines: Deadlines) -> Operation:
-    """The operation of a JSON body; BadRequest says what is wrong with it.
+class Bodies:
+    """Reads bodies of JSON.
 
-    A large document takes long to prepare, so `admit` is asked before more than a little is read, and raises for
-    strangers.
+    Front ends send the same few over and over, so those that are short are remembered, each with its operation.
     """
+
+    def __init__(self, deadlines: Deadlines) -> None:
+        self._deadlines = deadlines
+        self._short = lru_cache(REMEMBERED)(_operation)
+
+    async def operation(self, headers: Headers, receive: Receive, admit: Admit) -> Operation:
+        """The operation of a JSON body; BadRequest says what is wrong with it.
+
+        A large document takes long to prepare, so `admit` is asked before more than a little is read, and raises for
+        strangers.
+        """
+        _check(headers)
+        body = Body(headers, receive, JSON_BYTES, self._deadlines)
+        text, admitted = await body.piece(), False
+        while True:
+            if len(text) > SHORT_BYTES and not admitted:
+                await admit()
+                admitted = True
+            if not body.more:
+                return _operation(text) if isinstance(text, bytearray) or admitted else self._short(text)
+            # It can be added to without being copied each time.
+            text = text if isinstance(text, bytearray) else bytearray(text)
+            text += await body.piece()
+
+
+def _check(headers: Headers) -> None:
+    """Refuse what is no JSON, or encoded."""
     if _kind(headers.get(b"content-type", b"")) not in (b"application/json", b"application/graphql-response+json"):
         raise BadRequest("Send application/json or multipart/form-data.", 415, "UNSUPPORTED_MEDIA_TYPE")
     if b"content-encoding" in headers and headers[b"content-encoding"].strip().lower() != b"identity":
         raise BadRequest("Send the body as it is, not encoded.", 415, "UNSUPPORTED_MEDIA_TYPE")
-    body = Body(headers, receive, JSON_BYTES, deadlines)
-    text, admitted = await body.piece(), False
-    while True:
-        if len(text) > SHORT_BYTES and not admitted:
-            await admit()
-            admitted = True
-        if not body.more:
-            return _read(text)
-        # It can be added to without being copied each time.
-        text = text if isinstance(text, bytearray) else bytearray(text)
-        text += await body.piece()
-
-
-def _read(text: bytes | bytearray) -> Operation:
-    return _short(text) if isinstance(text, bytes) and len(text) <= SHORT_BYTES else _operation(text)
 
 
 def _operation(text: bytes | bytearray) -> Operation:
     return operation_of(bodies.json_of(text, "body"))
-
-
-# Front ends send the same few over and over; nobody changes what is in an operation.
-_short = lru_cache(REMEMBERED)(_operation)
 
 
 class Forms:

@@ -29,7 +29,8 @@ from graphql_server.http import requests
 from graphql_server.http.live import Line, Live
 from graphql_server.http.tokens import token_of
 from graphql_server.schema.answers import Answer
-from graphql_server.schema.execution import SUBSCRIPTION, Operation
+from graphql_server.schema.execution import SUBSCRIPTION
+from graphql_server.schema.operations import Operation
 from graphql_server.schema.parts import Parts
 
 SUBPROTOCOL = "graphql-transport-ws"

@@ -132,7 +132,9 @@ class Objects:
             if self._several:
                 below = await host.together([step.values(host, variables, sources) for step in self._steps])
             else:
-                below = [await step.values(host, variables, sources) for step in self._steps]
+                # A comprehension that waits is a coroutine of its own.
+                for step in self._steps:
+                    below.append(await step.values(host, variables, sources))
         made = function(host, values[:at_once], *below)
         while len(made) < len(values):
             at_once *= 1 + (host.values < FEW)
@@ -178,9 +180,11 @@ class Plan:
     permissions: Sequence[Callable[..., Any]]
     root: Child
 
-    async def run(self, host: Host, sent: Mapping[str, Any]) -> dict[str, Any]:
-        """The response's data; anything that goes wrong, Unplanned or not, is graphql-core's to tell."""
-        variables = self.variables.coerced(sent)
+    async def run(self, host: Host, variables: VariableValues) -> dict[str, Any]:
+        """The response's data, by variables that were coerced.
+
+        Anything that goes wrong, there or here, Unplanned or not, is graphql-core's to tell.
+        """
         for permission in self.permissions:
             if await permission(None, host) is not True:
                 raise Unplanned

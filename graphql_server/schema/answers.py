@@ -1,7 +1,8 @@
 """Answers, and what a client may know of each error."""
 
 import secrets
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import structlog
 from graphql import ExecutionResult, GraphQLError
@@ -16,7 +17,8 @@ MOST_PLACES = 3
 log = structlog.stdlib.get_logger(__name__)
 
 
-class Answer(NamedTuple):
+@dataclass(slots=True, eq=False)
+class Answer:
     """The response; `refused`: it failed before execution, and so has no data at all.
 
     `operation` is query, mutation or subscription, or unknown where none could be found in the document.

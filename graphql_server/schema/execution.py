@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from inspect import isawaitable
 from types import MappingProxyType
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import structlog
 from graphql import DocumentNode, ExecutionResult, GraphQLError, OperationType
@@ -24,9 +25,9 @@ from graphql_server.schema.documents import MOST_ERRORS, Documents
 from graphql_server.schema.fields import links_of
 from graphql_server.schema.limits import Limits
 from graphql_server.schema.mutation import Mutation
-from graphql_server.schema.operations import Document, Ready
+from graphql_server.schema.operations import Document, Operation, Ready
 from graphql_server.schema.pacing import Host, PacedExecutor, Rounds
-from graphql_server.schema.parts import MOST_PUT_OFF, PartingExecutor, Parts
+from graphql_server.schema.parts import PartingExecutor, Parts
 from graphql_server.schema.payloads import Completion, PayloadExecutor
 from graphql_server.schema.permissions import GuardedSchema
 from graphql_server.schema.query import Query
@@ -41,15 +42,6 @@ ONLY_STREAMS = (
 )
 
 log = structlog.stdlib.get_logger(__name__)
-
-
-class Operation(NamedTuple):
-    """What a client wants to have run; a `document_id` names a persisted one, whose query need not be sent."""
-
-    query: str
-    variables: Mapping[str, Any] = MappingProxyType({})
-    name: str | None = None
-    document_id: str = ""
 
 
 def build_schema() -> GuardedSchema:
@@ -97,19 +89,26 @@ class Executor:
         """
         try:
             with self._deadlines.within(self._seconds) as deadline:
+                known = operation.plan
+                if known and (data := await self._as_planned(known, operation, context)) is not None:
+                    self.documents.found += 1
+                    return Answer({"data": data}, operation="query")
                 # Most are remembered, and a coroutine for nothing to wait for costs as much as to find one.
                 document = self.documents.remembered(operation.query) or await self.documents.get(operation.query)
                 checked = self._checked(operation, document)
                 if isinstance(checked, Answer):
                     return checked
                 document, ready = checked
-                if in_parts and _puts_off(document, ready, operation.variables):
+                if in_parts and document.puts_off(ready, operation.variables):
                     context.hurry(deadline.end, self._seconds)
                     return await self._as_put_off(document, operation, context)
                 conditions = ready.conditions(operation.variables)
                 plan = ready.plans.get(conditions) or await self.documents.plan(ready, conditions)
-                if isinstance(plan, Plan) and (data := await self._as_planned(plan, operation, context)) is not None:
-                    return Answer({"data": data}, operation="query")
+                if isinstance(plan, Plan) and not known:
+                    data = await self._as_planned(plan, operation, context)
+                    if data is not None:
+                        operation.plan = None if document.in_parts else plan
+                        return Answer({"data": data}, operation="query")
                 payloads = plan if isinstance(plan, Payloads) else None
                 return await self._run(document, ready, payloads, operation, context, deadline, mutations=mutations)
         except TimeoutError:
@@ -160,7 +159,7 @@ class Executor:
         results = await begun if isawaitable(begun) else begun
         if not isinstance(results, ExecutionResult):
             return _answers(results)
-        return answer_of(results, SUBSCRIPTION)._replace(refused=True)
+        return replace(answer_of(results, SUBSCRIPTION), refused=True)
 
     def _checked(
         self, operation: Operation, document: Document | Sequence[GraphQLError]
@@ -180,9 +179,10 @@ class Executor:
     async def _as_planned(self, plan: Plan, operation: Operation, context: Context) -> dict[str, Any] | None:
         """The data; None where anything went wrong, for graphql-core to tell what by running the query itself."""
         try:
+            operation.coerced = variables = operation.coerced or plan.variables.coerced(operation.variables)
             for presume in (True, False):
                 context.start(plan.columns, presume=presume)
-                data = await plan.run(Host(context, self._rounds, context.pace), operation.variables)
+                data = await plan.run(Host(context, self._rounds, context.pace), variables)
                 if not context.loaders.presumed or await context.loaders.proved():
                     self.planned += 1
                     return data
@@ -231,15 +231,6 @@ class Executor:
             "rounds": self._rounds,
             "pace": context.pace,
         }
-
-
-def _puts_off(document: Document, ready: Ready, variables: Mapping[str, Any]) -> bool:
-    """Whether it is a query that puts something off, and not too much."""
-    return (
-        document.in_parts
-        and ready.node.operation is OperationType.QUERY
-        and ready.cost.put_off(variables) <= MOST_PUT_OFF
-    )
 
 
 def _no_operation(name: str | None) -> GraphQLError:

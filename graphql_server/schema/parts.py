@@ -23,9 +23,6 @@ from graphql_server.schema.pieces import PIECE
 
 # To begin an item takes as long as so many of its fields.
 FIELDS_PER_ITEM = 3
-# Each fragment and list that is put off is kept and told of by itself, for 0.1 milliseconds of the event loop's time
-# that graphql-core takes at one go. What would leave more for later than so many is answered at once.
-MOST_PUT_OFF = 500
 
 
 class Parts:
