@@ -126,7 +126,8 @@ class Database:
 
     async def fetch(self, sql: str, args: Sequence[Any] = ()) -> Sequence[Row]:
         """Run one statement outside a transaction; `?` marks an argument on both engines."""
-        statements.debug("%s", sql)
+        if statements.isEnabledFor(logging.DEBUG):
+            statements.debug("%s", sql)
         began = time.perf_counter()
         try:
             with self._deadlines.within(self._seconds):

@@ -22,9 +22,11 @@ class Durations:
         self.counts = [0] * (len(BOUNDS) + 1)
         self.seconds = 0.0
 
-    def add(self, began: float, ended: float | None = None) -> None:
-        """Count what began at that time of `time.perf_counter()`, and ended then or ends now."""
-        seconds = (ended or time.perf_counter()) - began
+    def add(self, began: float) -> None:
+        """Count what began at that time of `time.perf_counter()`, and ends now."""
+        self.take(time.perf_counter() - began)
+
+    def take(self, seconds: float) -> None:
         self.counts[bisect_left(BOUNDS, seconds)] += 1
         self.seconds += seconds
 
@@ -50,10 +52,10 @@ class Traffic:
         self.statuses = Counter[tuple[str, int]]()
         self.durations = {route: Durations() for route in ROUTES}
 
-    def add(self, path: str, status: int, began: float, ended: float) -> None:
+    def add(self, path: str, status: int, seconds: float) -> None:
         route = route_of(path)
         self.statuses[route, status] += 1
-        self.durations[route].add(began, ended)
+        self.durations[route].take(seconds)
 
     def refuse(self, status: int) -> None:
         """Count what is no whole request of HTTP, and so has no route."""

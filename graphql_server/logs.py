@@ -5,7 +5,6 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -15,6 +14,7 @@ import orjson
 import structlog
 from structlog.types import EventDict, Processor, WrappedLogger
 
+AS_LINE = orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE
 REMOVED = "[removed]"
 SECRET_KEY = re.compile(r"token|authorization|password|secret|signing_key|cookie", re.IGNORECASE)
 # What follows these words, and passwords that stand in addresses.
@@ -81,20 +81,19 @@ class Handler(logging.StreamHandler[TextIO]):
     def __init__(self, stream: TextIO, *, as_json: bool) -> None:
         super().__init__(stream)
         self._as_json = as_json
-        self._lines: list[str] = []
+        self._lines: list[bytes] = []
 
-    def write(self, logger: str, event: str, fields: Mapping[str, Any]) -> None:
-        told = {key: _scrubbed_text(value) if isinstance(value, str) else value for key, value in fields.items()}
+    def write(self, logger: str, event: str, fields: dict[str, Any]) -> None:
         now = datetime.now(UTC)
-        told |= structlog.contextvars.get_contextvars()
-        told |= {"event": event, "level": "info", "logger": logger, "timestamp": now}
+        fields |= structlog.contextvars.get_contextvars()
+        fields |= {"event": event, "level": "info", "logger": logger, "timestamp": now}
         if self._as_json:
-            line = orjson.dumps(told, option=orjson.OPT_UTC_Z).decode()
+            line = orjson.dumps(fields, option=AS_LINE)
         else:
-            line = text(None, "", {**told, "timestamp": now.isoformat()[:26] + "Z"})
+            line = text(None, "", {**fields, "timestamp": now.isoformat()[:26] + "Z"}).encode() + b"\n"
         if not self._lines:
             asyncio.get_running_loop().call_soon(self.flush)
-        self._lines.append(line + self.terminator)
+        self._lines.append(line)
 
     def emit(self, record: logging.LogRecord) -> None:
         self.flush()  # what came before it
@@ -105,9 +104,9 @@ class Handler(logging.StreamHandler[TextIO]):
         try:
             # The event loop may add a line meanwhile, and waits for no lock to do so.
             if count := len(self._lines):
-                lines = "".join(self._lines[:count])
+                lines = b"".join(self._lines[:count])
                 del self._lines[:count]
-                self.stream.write(lines)
+                self.stream.write(lines.decode())
             super().flush()
         except (OSError, ValueError):
             pass  # Nobody reads the log any more, which is no reason to fail whoever writes it.
@@ -115,8 +114,8 @@ class Handler(logging.StreamHandler[TextIO]):
             self.release()
 
 
-def tell(name: str, event: str, fields: Mapping[str, Any]) -> None:
-    """Log an event of the event loop at level info; `name` is the module's that tells it."""
+def tell(name: str, event: str, fields: dict[str, Any]) -> None:
+    """Log an event of the event loop at level info, without secrets; `name` is the module's that tells it."""
     root = logging.root
     handler = root.handlers[0] if root.handlers else None
     if not isinstance(handler, Handler):
@@ -163,11 +162,12 @@ def _scrubbed(value: Any) -> Any:
         return [_scrubbed(each) for each in cast("list[Any]", value)]
     if isinstance(value, (int, float, type(None))):
         return value
-    return _scrubbed_text(str(value))
+    return scrubbed_text(str(value))
 
 
 @lru_cache(maxsize=1000)
-def _scrubbed_text(text: str) -> str:
+def scrubbed_text(text: str) -> str:
+    """The text without the secrets in it."""
     return SECRET_TEXT.sub(rf"\1\2{REMOVED}", text) if HINT.search(text) else text
 
 

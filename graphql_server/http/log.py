@@ -35,6 +35,7 @@ class RequestLog:
             await self.app(scope, receive, send)
             return
         request_id = _id(scope)
+        header = b"x-request-id", request_id.encode()
         status, began, lasting = 0, time.perf_counter(), 0.0
 
         def answer(message: Message) -> Awaitable[None]:
@@ -43,7 +44,7 @@ class RequestLog:
                 status = message["status"]
                 if LASTING in scope:
                     lasting = time.perf_counter()
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+                message["headers"] = [*message.get("headers", ()), header]
             return send(message)
 
         bound = logs.REQUEST_ID.set(request_id)
@@ -52,20 +53,21 @@ class RequestLog:
         except Exception:
             log.exception("request failed")
             if status:
-                raise  # uvicorn then closes the connection in the middle of the answer
+                raise  # the connection is then closed in the middle of the answer
             await JSONResponse(error_body(BUG, DatasetServerError.code), 500)(scope, receive, answer)
         finally:
             ended = time.perf_counter()
-            self.traffic.add(scope["path"].removeprefix(scope.get("root_path", "")), status, began, lasting or ended)
-            # The path alone: the query string may hold a signature.
+            path, seconds = scope["path"], (lasting or ended) - began
+            self.traffic.add(path.removeprefix(scope.get("root_path", "")), status, seconds)
             told: dict[str, Any] = {
                 "method": scope["method"],
-                "path": scope["path"][:LONGEST_PATH],
+                # The path alone: the query string may hold a signature.
+                "path": logs.scrubbed_text(path[:LONGEST_PATH]),
                 "status": status,
-                "ms": round(((lasting or ended) - began) * 1000, 1),
+                "ms": _tenths(seconds),
             }
             if lasting:
-                told["lasted_ms"] = round((ended - began) * 1000, 1)
+                told["lasted_ms"] = _tenths(ended - began)
             logs.tell(__name__, "request", told)
             logs.REQUEST_ID.reset(bound)
 
@@ -74,4 +76,9 @@ def _id(scope: Scope) -> str:
     for name, value in scope["headers"]:
         if name == b"x-request-id" and PLAUSIBLE.fullmatch(sent := value.decode("latin-1")):
             return sent
-    return random.randbytes(16).hex()  # noqa: S311 - it hides nothing
+    return f"{random.getrandbits(128):032x}"
+
+
+def _tenths(seconds: float) -> float:
+    """So many milliseconds, to a tenth; `round` takes ten times as long."""
+    return int(seconds * 10_000 + 0.5) / 10
