@@ -17,7 +17,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from graphql_server.app import create_app
-from graphql_server.http.protocol import OPTIONS
+from graphql_server.http.inlet import OPTIONS
 from graphql_server.settings import Settings
 
 TOKEN = "a-token-that-the-user-server-knows"

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from graphql_server.http.protocol import OPTIONS, PING_SECONDS
+from graphql_server.http.inlet import OPTIONS, PING_SECONDS
 from graphql_server.http.streams import HEARTBEAT_SECONDS
 from graphql_server.media import Media
 from tests.live import MULTIPART, SSE, events, following, parts, streaming

@@ -24,7 +24,7 @@ from starlette.routing import Route
 
 from graphql_server import migrations
 from graphql_server.app import media_app
-from graphql_server.http import bodies, protocol, requests, transports
+from graphql_server.http import bodies, inlet, protocol, requests, transports
 from graphql_server.settings import Settings
 from tests import together
 from tests.nginx import fronting
@@ -413,7 +413,7 @@ def test_photos_that_cannot_be_saved_yet_are_left_to_the_kernel(database_url: st
         for sender, halves in zip(senders[1:], photos[1:], strict=True):
             sender.sendall(b"".join(halves))
         wait_until(lambda: len(in_memory(port)) == WAITING + 1 and in_memory(port).count(0) == 1)
-        assert max(in_memory(port)) <= protocol.HEAD_PIECE
+        assert max(in_memory(port)) <= inlet.HEAD_PIECE
         senders[0].sendall(photos[0][1])
         assert all(sender.recv(65536).startswith(b"HTTP/1.1 200 ") for sender in senders)
         assert server.data("{ images { totalCount } }") == {"images": {"totalCount": WAITING + 1}}
@@ -436,7 +436,7 @@ def test_nobody_waits_for_who_sends_a_photo_slowly(database_url: str, media_root
 def test_who_does_not_close_what_the_server_has_ended_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch, asked: bytes
 ) -> None:
-    monkeypatch.setattr(protocol, "LEFT_SECONDS", 0.3)
+    monkeypatch.setattr("graphql_server.http.connections.LEFT_SECONDS", 0.3)
     with listening(Starlette(routes=[Route("/{path:path}", as_long_as_asked)])) as url:
         before = handles()
         with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), 5) as connection:

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 
-from graphql_server.http import protocol, streams, transports
+from graphql_server.http import inlet, streams, transports
 from tests.live import CHANGES, IMAGES, MULTIPART, SSE, Client, connected, events, following, parts, streaming
 from tests.photos import photo
 from tests.processes import server_of, settings_of, started, users_listening
@@ -213,7 +213,7 @@ def test_a_client_that_has_gone_without_a_word_makes_room_for_another(
     database_url: str, media_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("ws_ping_interval", "ws_ping_timeout"):
-        monkeypatch.setitem(protocol.OPTIONS, name, 0.2)
+        monkeypatch.setitem(inlet.OPTIONS, name, 0.2)
     with (
         running(settings_for(database_url, media_root, live_connections=1)) as server,
         socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), 10) as dead,

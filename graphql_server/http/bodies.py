@@ -1,14 +1,15 @@
 """A request's body as it comes: piece by piece, counted, and in time."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any
 
 import orjson
-from starlette.types import Receive
+from starlette.types import Message, Receive
 
 from graphql_server.deadlines import Deadlines
 from graphql_server.errors import BadRequest
+from graphql_server.http.exchange import Received
 
 Headers = Mapping[bytes, bytes]
 # How long the next piece is waited for, and all of them together if they are few.
@@ -32,11 +33,8 @@ class Body:
 
     async def piece(self) -> bytes:
         """The next piece; there are others as long as `more` is true."""
-        try:
-            with self._deadlines.within(self._patience):
-                message = await self._receive()
-        except TimeoutError:
-            raise BadRequest("The body came too slowly.", 408, "REQUEST_TIMEOUT") from None
+        coming = self._receive()
+        message = coming.message if isinstance(coming, Received) else await self._awaited(coming)
         if message["type"] == "http.disconnect":
             raise BadRequest("The request broke off.")
         piece, self.more = message.get("body", b""), message.get("more_body", False)
@@ -46,6 +44,13 @@ class Body:
             took = time.monotonic() - self._began
             self._patience = min(BODY_SECONDS, BODY_SECONDS + self._size / LEAST_RATE - took)
         return piece
+
+    async def _awaited(self, coming: Awaitable[Message]) -> Message:
+        try:
+            with self._deadlines.within(self._patience):
+                return await coming
+        except TimeoutError:
+            raise BadRequest("The body came too slowly.", 408, "REQUEST_TIMEOUT") from None
 
     def _hold(self, size: int) -> None:
         if size > self._most:

@@ -1,8 +1,8 @@
-"""How bytes leave: a head and its body together, and nothing for ever to somebody who takes none."""
+"""How bytes come and leave: no more than is wanted, and nothing for ever to somebody who takes none."""
 
 import asyncio
 import socket
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import FlowControl
@@ -38,36 +38,3 @@ class Flow(FlowControl):
     def resume_reading(self) -> None:
         if not self._waiting:
             super().resume_reading()
-
-
-class Joined:
-    """A connection's transport that sends two writes of one moment together, as an answer's head and body are.
-
-    Each by itself would be a system call and a packet, which are a fifth of what a short answer costs.
-    """
-
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, end: Callable[[], None]) -> None:
-        self._transport = transport
-        self._loop = loop
-        self._end = end
-        self._held = b""
-
-    def write(self, data: bytes) -> None:
-        if self._held:
-            self._send(data)
-        else:
-            self._held = data
-            self._loop.call_soon(self._send)
-
-    def is_closing(self) -> bool:
-        return self._transport.is_closing()
-
-    def close(self) -> None:
-        self._send()
-        self._end()
-
-    def _send(self, *more: bytes) -> None:
-        # The client may have broken off since.
-        if self._held and not self._transport.is_closing():
-            self._transport.writelines((self._held, *more))
-        self._held = b""

@@ -1,0 +1,217 @@
+"""One request of a connection and the answer to it, as ASGI speaks of them: https://asgi.readthedocs.io/en/latest/specs/www.html"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Generator, Iterable
+from typing import Any, Protocol
+
+from starlette.types import ASGIApp, Message, Scope
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+Fields = Iterable[tuple[bytes, bytes]]
+
+CR, LF = b"\r\n"  # as numbers, which are found in a tenth of the time
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+GONE: Message = {"type": "http.disconnect"}
+
+# Where uvicorn tells of such things.
+log = logging.getLogger("uvicorn.error")
+
+
+class Carrier(Protocol):
+    """What an exchange needs of the connection that it belongs to."""
+
+    transport: asyncio.Transport
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more can be written."""
+        ...
+
+    @property
+    def flow(self) -> FlowControl: ...
+
+    @property
+    def fields(self) -> Fields:
+        """The header fields that all answers have."""
+        ...
+
+    def answered(self) -> None:
+        """An answer is complete."""
+        ...
+
+    def fail(self) -> None:
+        """The application has given no answer."""
+        ...
+
+    def left(self, exchange: "Exchange") -> None:
+        """Nothing runs for an exchange any more."""
+        ...
+
+    def end(self) -> None:
+        """Nothing comes behind what was written."""
+        ...
+
+
+class Received:
+    """A message that has come, for whoever awaits it; who sees that need set no clock."""
+
+    __slots__ = ("message",)
+
+    def __init__(self, message: Message) -> None:
+        self.message = message
+
+    def __await__(self) -> Generator[Any, None, Message]:
+        yield from ()
+        return self.message
+
+
+class Exchange:
+    """A request that is run, its answer's head and body written together where they come together.
+
+    uvicorn's own looks at each header by two patterns, and writes the head by itself, which is a system call and a
+    packet more.
+    """
+
+    def __init__(self, scope: Scope, connection: Carrier, *, keep_alive: bool, awaited: bool) -> None:
+        """`awaited`: the client sends the body when it is told to (`Expect: 100-continue`)."""
+        self.scope = scope
+        self.task: asyncio.Task[None]  # that runs it
+        self.keep_alive = keep_alive
+        self.disconnected = self.response_started = self.response_complete = False
+        self.body: bytes | bytearray = b""
+        self.more_body = True
+        self._connection = connection
+        self._awaited = awaited
+        self._heard = False  # whether there is something to be received
+        self._event: asyncio.Event | None = None  # while somebody waits for that
+        self._head = b""  # while it waits for the first piece of the body
+        self._left: int | None = 0  # bytes of the body that are still to come, if they were declared
+
+    def take(self, piece: bytes) -> None:
+        """Keep a piece of the request's body."""
+        if not self.body:
+            self.body = piece
+        else:
+            # It can be added to without being copied each time.
+            self.body = self.body if isinstance(self.body, bytearray) else bytearray(self.body)
+            self.body += piece
+        self._hear()
+
+    def take_end(self) -> None:
+        """The request's body is complete."""
+        self.more_body = False
+        self._hear()
+
+    def lose(self) -> None:
+        """Tell the application that its client has gone."""
+        self.disconnected = not self.response_complete
+        self._hear()
+
+    def _hear(self) -> None:
+        self._heard = True
+        if self._event:
+            self._event.set()
+
+    async def run(self, app: ASGIApp) -> None:
+        try:
+            await app(self.scope, self.receive, self.send)
+        except BaseException:
+            log.exception("The application has failed.")
+        else:
+            if not self.response_complete and not self.disconnected:
+                log.error("The application has given no whole answer.")
+        if not self.response_complete and not self.disconnected:
+            self._break_off()
+        self._connection.left(self)
+
+    def _break_off(self) -> None:
+        if self.response_started and not self._head:
+            self._connection.end()
+        else:
+            self._connection.fail()
+
+    def receive(self) -> Awaitable[Message]:
+        return Received(self._message()) if self._heard and not self._awaited else self._next()
+
+    async def _next(self) -> Message:
+        if self._awaited and not self._connection.ended:
+            self._connection.transport.write(CONTINUE)
+            self._awaited = False
+        if not self._heard and not self.disconnected and not self.response_complete:
+            self._connection.flow.resume_reading()
+            self._event = self._event or asyncio.Event()
+            await self._event.wait()
+            self._event.clear()
+        return self._message()
+
+    def _message(self) -> Message:
+        if self.disconnected or self.response_complete:
+            return GONE
+        self._heard = False
+        self._connection.flow.resume_reading()
+        body, self.body = self.body, b""
+        return {"type": "http.request", "body": bytes(body), "more_body": self.more_body}
+
+    async def send(self, message: Message) -> None:
+        flow = self._connection.flow
+        if flow.write_paused and not self.disconnected:
+            await flow.drain()
+        if self.disconnected:
+            return
+        if self.response_complete or self.response_started == (message["type"] == "http.response.start"):
+            raise RuntimeError(f"{message['type']} at the wrong time")
+        if self.response_started:
+            self._go_on(message.get("body", b""), more=message.get("more_body", False))
+        else:
+            self._begin(message["status"], message.get("headers", ()))
+
+    def _begin(self, status: int, fields: Fields) -> None:
+        lines, length, closes = [STATUS_LINE[status]], None, False
+        for name, value in (*self._connection.fields, *fields):
+            if CR in value or LF in value:
+                raise RuntimeError(f"{name.decode()} has more than one line.")
+            lines += (name, b": ", value, b"\r\n")
+            if name == b"content-length":
+                length = int(value)
+            elif name == b"connection":
+                closes = b"close" in value.lower()
+        self.keep_alive &= not closes
+        if not self.keep_alive and not closes:
+            lines.append(b"connection: close\r\n")
+        if self.scope["method"] == "HEAD" or status in (204, 304):
+            length = 0
+        if length is None:
+            lines.append(b"transfer-encoding: chunked\r\n")
+        lines.append(b"\r\n")
+        self._head, self._left = b"".join(lines), length
+        self.response_started, self._awaited = True, False
+        if length is None:
+            self._write(b"")  # The first piece may be long in coming.
+
+    def _go_on(self, piece: bytes, *, more: bool) -> None:
+        if self._left is None:
+            self._write(b"%x\r\n%b\r\n" % (len(piece), piece) if piece else b"", b"" if more else b"0\r\n\r\n")
+        elif self.scope["method"] == "HEAD":
+            self._write(b"")
+        else:
+            self._left -= len(piece)
+            if self._left < 0 or (self._left and not more):
+                raise RuntimeError("The answer's body is not as long as its content-length.")
+            self._write(piece)
+        if not more:
+            self._complete()
+
+    def _write(self, *pieces: bytes) -> None:
+        whole = [piece for piece in (self._head, *pieces) if piece]
+        self._head = b""
+        if whole and not self._connection.ended:
+            self._connection.transport.writelines(whole)
+
+    def _complete(self) -> None:
+        self.response_complete = True
+        self._hear()  # for who waits until the client has gone
+        if not self.keep_alive:
+            self._connection.end()
+        self._connection.answered()
