@@ -155,6 +155,17 @@ def test_a_request_that_cannot_run_does_not_ask_the_user_server(quick: Server) -
     assert quick.user_server.asked == []
 
 
+def test_a_request_that_was_answered_to_one_is_refused_to_another_and_read_anew(quick: Server) -> None:
+    query = "{ images { totalCount nodes { pk } } }"
+    before = [quick.data(query) for _ in range(2)][-1]["images"]["totalCount"]
+    quick.save(photo(seed=2))
+    assert quick.data(query)["images"]["totalCount"] == before + 1
+    quick.token = "a-token-that-nobody-knows"
+    assert quick.codes(query) == ["UNAUTHENTICATED"]
+    quick.token = TOKEN
+    assert quick.data(query)["images"]["totalCount"] == before + 1
+
+
 def test_a_yes_is_remembered_for_auth_cache_seconds(
     database_url: str, media_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -75,9 +75,10 @@ async def parts_of(server: Reader) -> AsyncGenerator[Parts]:
         yield parts
 
 
-async def answered(executor: Executor, parts: Parts, made: Made, token: str | None = TOKEN) -> Answer:
+async def answered(executor: Executor, parts: Parts, made: Made | Operation, token: str | None = TOKEN) -> Answer:
     context = Context(parts.album, Feed(parts.album.database, 1.0, 1), parts.users, token)
-    answer = await executor.run(Operation(made.query, made.variables), context)
+    operation = made if isinstance(made, Operation) else Operation(made.query, made.variables)
+    answer = await executor.run(operation, context)
     assert isinstance(answer, Answer)
     return answer
 
@@ -146,16 +147,18 @@ async def compare(server: Reader) -> None:
         good = parted = 0
         for number in range(COUNT):
             made = Maker(SCHEMA, known, Random(f"{SEED} {number}"), without=FEDERATION).operation()
-            ours, theirs = [await answered(each, parts, made) for each in (fast, plain)]
-            assert orjson.dumps(ours.body) == orjson.dumps(theirs.body), (number, made)
-            assert ours.refused == theirs.refused, (number, made)
+            operation = Operation(made.query, made.variables)  # which is remembered with its plan
+            ours, again = [await answered(fast, parts, operation) for _ in range(2)]
+            theirs = await answered(plain, parts, made)
+            assert orjson.dumps(ours.body) == orjson.dumps(again.body) == orjson.dumps(theirs.body), (number, made)
+            assert ours.refused == again.refused == theirs.refused, (number, made)
             good += "errors" not in ours.body
             if (pieces := await in_parts(fast, parts, made)) and "errors" not in ours.body:
                 assert (pieces.data, pieces.errors) == (ours.body["data"], []), (number, made)
                 parted += 1
     assert good > COUNT / 2
     # What is answered without an error has been planned, but for a mistake below a dataset that is not there.
-    assert good - fast.planned <= COUNT / 500
+    assert good - fast.planned / 2 <= COUNT / 500
     assert parted > COUNT / 20
     assert plain.planned == 0
 
