@@ -7,7 +7,7 @@ import asyncio
 import random
 import resource
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -351,3 +351,23 @@ def test_saves_seals_and_removals_by_two_servers_at_once_leave_everything_in_one
         ["untrained", *(f"Dataset {number}" for number in range(10))]
     )
     assert_whole(servers[0].settings)
+
+
+def test_nobody_who_waits_for_a_connection_is_overtaken(migrated_mysql: str, media_root: Path) -> None:
+    counts = [0] * 40
+
+    async def ask(number: int, fetch: Callable[[str], Awaitable[object]]) -> None:
+        while sum(counts) < 40 * len(counts):
+            await fetch("SELECT pk FROM dataset_info")
+            counts[number] += 1
+
+    async def run() -> None:
+        async with (
+            opened(settings_for(migrated_mysql, media_root, database_pool=2)) as parts,
+            asyncio.TaskGroup() as all_,
+        ):
+            for number in range(len(counts)):
+                all_.create_task(ask(number, parts.album.database.fetch))
+
+    asyncio.run(run())
+    assert max(counts) - min(counts) <= 2, counts

@@ -42,7 +42,7 @@ async def _execute(connection: Connection, sql: str, args: Sequence[Any]) -> Seq
 
 
 async def _acquired(pool: Any) -> Connection:
-    """A connection that must be waited for, apart from whoever waits.
+    """A connection that may have to be made, apart from whoever waits.
 
     The driver connects by `asyncio.wait_for`, which on Python 3.11 may lose a cancellation and go on.
     """
@@ -101,6 +101,8 @@ class MySQL:
         self.seconds = seconds
         self._read_timeout: float | None = client.extra.get("read_timeout")
         self._opening = asyncio.Lock()
+        # The driver's pool lets whoever comes just then overtake those who wait, for seconds where many do.
+        self._room = asyncio.Semaphore(client.pool_maxsize)
         self._given_up = GivenUp(self._connect, client.extra["read_timeout"])
 
     async def fetch(self, sql: str, args: Sequence[Any]) -> Sequence[Row]:
@@ -131,13 +133,18 @@ class MySQL:
     async def _acquire(self) -> Connection:
         self.slots.waiting += 1
         try:
-            pool: Any = self.client._pool or await self._pool()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - as below
-            connection = await (pool.acquire() if pool.freesize and not pool.cond.locked() else _acquired(pool))
-        except RuntimeError as error:
-            # What the driver raises where the server hangs up at once, having too many connections for instance.
-            raise DBConnectionError(str(error)) from error
+            await self._room.acquire()
         finally:
             self.slots.waiting -= 1
+        try:
+            pool: Any = self.client._pool or await self._pool()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - as below
+            connection = await (pool.acquire() if pool.freesize and not pool.cond.locked() else _acquired(pool))
+        except BaseException as error:
+            self._room.release()
+            if not isinstance(error, RuntimeError):
+                raise
+            # What the driver raises where the server hangs up at once, having too many connections for instance.
+            raise DBConnectionError(str(error)) from error
         self.slots.used += 1
         return connection
 
@@ -156,6 +163,7 @@ class MySQL:
         self.slots.used -= 1
         pool: Any = self.client._pool  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - as below
         pool.release(connection)
+        self._room.release()
 
     async def _pool(self) -> Any:
         pool = self.client._pool  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - Tortoise waits for it without a limit
