@@ -134,17 +134,17 @@ class MySQL:
         self.slots.waiting += 1
         try:
             await self._room.acquire()
-        finally:
-            self.slots.waiting -= 1
-        try:
-            pool: Any = self.client._pool or await self._pool()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - as below
-            connection = await (pool.acquire() if pool.freesize and not pool.cond.locked() else _acquired(pool))
-        except BaseException as error:
-            self._room.release()
-            if not isinstance(error, RuntimeError):
+            try:
+                pool: Any = self.client._pool or await self._pool()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - as below
+                connection = await (pool.acquire() if pool.freesize and not pool.cond.locked() else _acquired(pool))
+            except BaseException:
+                self._room.release()
                 raise
+        except RuntimeError as error:
             # What the driver raises where the server hangs up at once, having too many connections for instance.
             raise DBConnectionError(str(error)) from error
+        finally:
+            self.slots.waiting -= 1
         self.slots.used += 1
         return connection
 
