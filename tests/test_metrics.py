@@ -237,10 +237,14 @@ def test_a_transaction_that_met_a_deadlock_is_counted_with_its_further_attempt(w
 
 def await_all(place: str, tasks: int) -> Samples:
     """The first scrape by which so many tasks have a connection or wait for one."""
-    while True:
-        now = read(place)
-        if value(now, "database_connections_used") + value(now, "database_connections_awaited") == tasks:
-            return now
+    scrapes: list[Samples] = []
+
+    def all_there() -> bool:
+        scrapes.append(now := read(place))
+        return value(now, "database_connections_used") + value(now, "database_connections_awaited") == tasks
+
+    wait_until(all_there, pause=0.0)
+    return scrapes[-1]
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
