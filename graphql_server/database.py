@@ -126,8 +126,7 @@ class Database:
 
     async def fetch(self, sql: str, args: Sequence[Any] = ()) -> Sequence[Row]:
         """Run one statement outside a transaction; `?` marks an argument on both engines."""
-        if statements.isEnabledFor(logging.DEBUG):
-            statements.debug("%s", sql)
+        statements.debug("%s", sql)
         began = time.perf_counter()
         try:
             with self._deadlines.within(self._seconds):

@@ -5,6 +5,7 @@ import json
 import logging
 import re
 import sys
+from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -83,14 +84,15 @@ class Handler(logging.StreamHandler[TextIO]):
         self._as_json = as_json
         self._lines: list[bytes] = []
 
-    def write(self, logger: str, event: str, fields: dict[str, Any]) -> None:
+    def write(self, logger: str, event: str, fields: Mapping[str, Any]) -> None:
+        told = {key: _scrubbed_text(value) if isinstance(value, str) else value for key, value in fields.items()}
         now = datetime.now(UTC)
-        fields |= structlog.contextvars.get_contextvars()
-        fields |= {"event": event, "level": "info", "logger": logger, "timestamp": now}
+        told |= structlog.contextvars.get_contextvars()
+        told |= {"event": event, "level": "info", "logger": logger, "timestamp": now}
         if self._as_json:
-            line = orjson.dumps(fields, option=AS_LINE)
+            line = orjson.dumps(told, option=AS_LINE)
         else:
-            line = text(None, "", {**fields, "timestamp": now.isoformat()[:26] + "Z"}).encode() + b"\n"
+            line = text(None, "", {**told, "timestamp": now.isoformat()[:26] + "Z"}).encode() + b"\n"
         if not self._lines:
             asyncio.get_running_loop().call_soon(self.flush)
         self._lines.append(line)
@@ -114,8 +116,8 @@ class Handler(logging.StreamHandler[TextIO]):
             self.release()
 
 
-def tell(name: str, event: str, fields: dict[str, Any]) -> None:
-    """Log an event of the event loop at level info, without secrets; `name` is the module's that tells it."""
+def tell(name: str, event: str, fields: Mapping[str, Any]) -> None:
+    """Log an event of the event loop at level info; `name` is the module's that tells it."""
     root = logging.root
     handler = root.handlers[0] if root.handlers else None
     if not isinstance(handler, Handler):
@@ -162,12 +164,11 @@ def _scrubbed(value: Any) -> Any:
         return [_scrubbed(each) for each in cast("list[Any]", value)]
     if isinstance(value, (int, float, type(None))):
         return value
-    return scrubbed_text(str(value))
+    return _scrubbed_text(str(value))
 
 
 @lru_cache(maxsize=1000)
-def scrubbed_text(text: str) -> str:
-    """The text without the secrets in it."""
+def _scrubbed_text(text: str) -> str:
     return SECRET_TEXT.sub(rf"\1\2{REMOVED}", text) if HINT.search(text) else text
 
 

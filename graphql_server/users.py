@@ -13,7 +13,7 @@ from graphql_server.figures import Questions
 TOKEN_LENGTH = 4096  # characters; gRPC and most proxies refuse headers of 8 KiB
 CALLS_AT_ONCE = 100
 TOKENS_REMEMBERED = 10_000
-NOTHING = hashlib.sha256()
+EMPTY = hashlib.sha256()
 REFUSAL_SECONDS = 1.0  # A token that was asked about just before it was made must not stay refused.
 
 T = TypeVar("T")
@@ -113,7 +113,7 @@ class Users:
 
 def _key(token: str) -> bytes:
     # OpenSSL takes as long to begin a digest as for the digest itself.
-    digest = NOTHING.copy()
+    digest = EMPTY.copy()
     digest.update(token.encode(errors="surrogatepass"))
     return digest.digest()
 

@@ -54,8 +54,9 @@ class Connection(HttpToolsProtocol):
 
     def _start(self, exchange: Exchange) -> None:
         self._running = exchange
-        exchange.task = self.loop.create_task(exchange.run(self.app))
-        self.tasks.add(exchange.task)
+        task = self.loop.create_task(exchange.run(self.app))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
     def on_body(self, body: bytes) -> None:
         if not self._over:
@@ -99,9 +100,6 @@ class Connection(HttpToolsProtocol):
             super().timeout_keep_alive_handler()
         elif rest > 0:
             self._close_later(rest)
-
-    def left(self, exchange: Exchange) -> None:
-        self.tasks.discard(exchange.task)
 
     def fail(self) -> None:
         if not self.ended:

@@ -45,10 +45,6 @@ class Carrier(Protocol):
         """The application has given no answer."""
         ...
 
-    def left(self, exchange: "Exchange") -> None:
-        """Nothing runs for an exchange any more."""
-        ...
-
     def end(self) -> None:
         """Nothing comes behind what was written."""
         ...
@@ -77,7 +73,6 @@ class Exchange:
     def __init__(self, scope: Scope, connection: Carrier, *, keep_alive: bool, awaited: bool) -> None:
         """`awaited`: the client sends the body when it is told to (`Expect: 100-continue`)."""
         self.scope = scope
-        self.task: asyncio.Task[None]  # that runs it
         self.keep_alive = keep_alive
         self.disconnected = self.response_started = self.response_complete = False
         self.body: bytes | bytearray = b""
@@ -114,17 +109,21 @@ class Exchange:
         if self._event:
             self._event.set()
 
+    @property
+    def _over(self) -> bool:
+        """Whether there is nobody to hear from, or nothing to be told any more."""
+        return self.disconnected or self.response_complete
+
     async def run(self, app: ASGIApp) -> None:
         try:
             await app(self.scope, self.receive, self.send)
         except BaseException:
             log.exception("The application has failed.")
         else:
-            if not self.response_complete and not self.disconnected:
+            if not self._over:
                 log.error("The application has given no whole answer.")
-        if not self.response_complete and not self.disconnected:
+        if not self._over:
             self._break_off()
-        self._connection.left(self)
 
     def _break_off(self) -> None:
         if self.response_started and not self._head:
@@ -133,24 +132,24 @@ class Exchange:
             self._connection.fail()
 
     def receive(self) -> Awaitable[Message]:
+        if not self._over:
+            self._connection.flow.resume_reading()
         return Received(self._message()) if self._heard and not self._awaited else self._next()
 
     async def _next(self) -> Message:
         if self._awaited and not self._connection.ended:
             self._connection.transport.write(CONTINUE)
             self._awaited = False
-        if not self._heard and not self.disconnected and not self.response_complete:
-            self._connection.flow.resume_reading()
+        if not self._heard and not self._over:
             self._event = self._event or asyncio.Event()
             await self._event.wait()
             self._event.clear()
         return self._message()
 
     def _message(self) -> Message:
-        if self.disconnected or self.response_complete:
+        if self._over:
             return GONE
         self._heard = False
-        self._connection.flow.resume_reading()
         body, self.body = self.body, b""
         return {"type": "http.request", "body": bytes(body), "more_body": self.more_body}
 

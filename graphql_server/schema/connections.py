@@ -60,7 +60,7 @@ class Page:
     def cursor(self, row: Row) -> str:
         return cursor_of(self.listing.order, self.slice.position(row))
 
-    def end(self, at: int) -> str | None:
+    def cursor_at(self, at: int) -> str | None:
         """The cursor of the first or the last item."""
         return self.cursor(self.slice.rows[at]) if self.slice.rows else None
 
@@ -114,10 +114,10 @@ class PageInfo:
     has_next_page: bool = joint(follow, None, "Whether items follow this page.")
     has_previous_page: bool = joint(precede, None, "Whether items precede this page.")
     start_cursor: str | None = leaf(
-        lambda info: info.page.end(0), "The cursor of the first item; null when the page is empty."
+        lambda info: info.page.cursor_at(0), "The cursor of the first item; null when the page is empty."
     )
     end_cursor: str | None = leaf(
-        lambda info: info.page.end(-1), "The cursor of the last item; null when the page is empty."
+        lambda info: info.page.cursor_at(-1), "The cursor of the last item; null when the page is empty."
     )
 
 
@@ -149,7 +149,7 @@ class Connection(Page, Generic[T]):
     page_info: PageInfo = part(
         lambda connection: PageInfo(page=connection),
         "Where this page lies in its list.",
-        coming=lambda connection: connection.ending() if connection.pieces else None,
+        coming=lambda connection: connection.end() if connection.pieces else None,
     )
     total_count: int = joint(total_counts, None, "How many items the whole list has.")
 
@@ -157,7 +157,7 @@ class Connection(Page, Generic[T]):
         """What is made of the rows as they come, where they come piece by piece."""
         return self.pieces.objects(make) if self.pieces else None
 
-    async def ending(self) -> PageInfo:
+    async def end(self) -> PageInfo:
         """Where the page lies, once all of it is read."""
         return PageInfo(page=await self.whole())
 
