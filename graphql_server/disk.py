@@ -5,8 +5,8 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Callable, Generator, Iterable, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from graphql_server.errors import NotFound
 STAGING = ".staging"
 PLACE = re.compile(r"[0-9]{1,19}/[0-9a-f-]{36}\.(jpg|png|webp)")
 MAGIC_BYTES = 16  # by which the kind of a picture is known
+FOLDER = os.O_RDONLY | os.O_DIRECTORY
 # What open() says of a name that leads nowhere, to a link, or through something that is no folder.
 ABSENT = (errno.ENOENT, errno.ELOOP, errno.ENOTDIR)
 # File systems that answer at once, other than another machine's or a program's.
@@ -29,7 +30,7 @@ class Found(NamedTuple):
     head: bytes
     byte_size: int
     modified: float
-    etag: str
+    etag: bytes
 
 
 def is_place(dataset_pk: str, file_name: str) -> bool:
@@ -111,18 +112,12 @@ def remove(folder: Path, names: Iterable[str]) -> None:
         _sync(folder)
 
 
-@contextmanager
-def _folder(path: Path | str, flags: int = 0, within: int | None = None) -> Generator[int]:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | flags, dir_fd=within)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
 def _sync(path: Path) -> None:
-    with _folder(path) as folder:
+    folder = os.open(path, FOLDER)
+    try:
         os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def is_local(folder: Path) -> bool:
@@ -151,21 +146,28 @@ def find(root: Path, dataset_pk: str, file_name: str, whole: int, *, cached: boo
     except BaseException:
         os.close(descriptor)
         raise
-    etag = f'"{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}"'
+    etag = b'"%x-%x-%x"' % (status.st_ino, status.st_size, status.st_mtime_ns)
     return Found(descriptor, head, status.st_size, status.st_mtime, etag)
 
 
 def _open(root: Path, dataset_pk: str, file_name: str) -> int:
-    # Not blocking, since a pipe under that name would hold its reader for ever.
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
-    with _folder(root) as base:
-        try:
-            with _folder(dataset_pk, os.O_NOFOLLOW, base) as folder:
-                return os.open(file_name, flags, dir_fd=folder)
-        except OSError as error:
-            if error.errno in ABSENT:
-                raise NotFound("There is no such picture.") from None
-            raise
+    base = os.open(root, FOLDER)
+    try:
+        folder = _within(base, dataset_pk, FOLDER | os.O_NOFOLLOW)
+        # Not blocking, since a pipe under that name would hold its reader for ever.
+        return _within(folder, file_name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in ABSENT:
+            raise NotFound("There is no such picture.") from None
+        raise
+
+
+def _within(folder: int, name: str, flags: int) -> int:
+    """Open what a folder has, and close that."""
+    try:
+        return os.open(name, flags, dir_fd=folder)
+    finally:
+        os.close(folder)
 
 
 def _cached(descriptor: int, size: int) -> bytes:

@@ -49,9 +49,6 @@ class Opened:
 
     async def pieces(self, start: int, end: int) -> AsyncIterator[bytes]:
         """Read bytes start to end, exclusive; raises StorageUnavailable when the file ends before."""
-        if end <= len(self.found.head):
-            yield self.found.head[start:end]
-            return
         while start < end:
             size = min(SENT_BYTES, end - start)
             piece = await _run(self.threads, os.pread, self.found.descriptor, size, start)

@@ -2,35 +2,38 @@
 
 import re
 import time
+from collections.abc import Mapping
 from contextlib import closing
-from email.utils import formatdate
 from http import HTTPStatus
+from urllib.parse import parse_qsl
+from wsgiref.handlers import format_date_time
 
-from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from graphql_server.disk import Found, is_place
 from graphql_server.errors import NotFound, StorageUnavailable, error_body
+from graphql_server.http.bodies import Headers
+from graphql_server.http.requests import headers_of
 from graphql_server.media import Media, Opened
 
 METHODS = ("GET", "HEAD")
 # Smaller pictures are read by the same call that opens them, and sent by one.
 SMALL_BYTES = 256 * 1024
-RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
+RANGE = re.compile(rb"bytes=([0-9]{0,18})-([0-9]{0,18})")
 # The bytes decide, not the name: the predecessor kept pictures of every kind as .jpg.
 KINDS = (
-    (re.compile(rb"\xff\xd8\xff"), "image/jpeg"),
-    (re.compile(rb"\x89PNG\r\n\x1a\n"), "image/png"),
-    (re.compile(rb"RIFF....WEBP", re.DOTALL), "image/webp"),
+    (re.compile(rb"\xff\xd8\xff"), b"image/jpeg"),
+    (re.compile(rb"\x89PNG\r\n\x1a\n"), b"image/png"),
+    (re.compile(rb"RIFF....WEBP", re.DOTALL), b"image/webp"),
 )
 HEADERS = {
     # A picture may be a web page as well; with these no browser takes it for one.
-    "content-security-policy": "default-src 'none'; sandbox",
-    "x-content-type-options": "nosniff",
-    "cross-origin-resource-policy": "cross-origin",
-    "referrer-policy": "no-referrer",
+    b"content-security-policy": b"default-src 'none'; sandbox",
+    b"x-content-type-options": b"nosniff",
+    b"cross-origin-resource-policy": b"cross-origin",
+    b"referrer-policy": b"no-referrer",
 }
 
 
@@ -47,9 +50,9 @@ class Pictures:
         self._signed = signed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
-        dataset_pk, _, file_name = request.path_params["path"].partition("/")
-        refusal = self._refusal(request, dataset_pk, file_name)
+        dataset_pk, _, file_name = scope["path_params"]["path"].partition("/")
+        sent = dict(parse_qsl(scope["query_string"].decode("latin-1")))
+        refusal = self._refusal(scope["method"], dataset_pk, file_name, sent)
         if refusal is None:
             try:
                 picture = await self._media.open(dataset_pk, file_name, SMALL_BYTES)
@@ -59,12 +62,12 @@ class Pictures:
                 refusal = _error(HTTPStatus.SERVICE_UNAVAILABLE, error.code, str(error))
             else:
                 with closing(picture):
-                    await _answer(request, picture, self._headers(request, picture.found, file_name), send)
+                    await _answer(scope, picture, self._headers(picture.found, file_name, sent), send)
                 return
         await refusal(scope, receive, send)
 
-    def _refusal(self, request: Request, dataset_pk: str, file_name: str) -> Response | None:
-        if request.method not in METHODS:
+    def _refusal(self, method: str, dataset_pk: str, file_name: str, sent: Mapping[str, str]) -> Response | None:
+        if method not in METHODS:
             return _error(
                 HTTPStatus.METHOD_NOT_ALLOWED,
                 "METHOD_NOT_ALLOWED",
@@ -75,7 +78,6 @@ class Pictures:
             return _error(HTTPStatus.NOT_FOUND, NotFound.code, "There is no such picture.")
         if not self._signed:
             return None
-        sent = request.query_params
         verdict = self._media.check(dataset_pk, file_name, sent.get("expires", ""), sent.get("signature", ""))
         if verdict == "bad":
             return _error(HTTPStatus.FORBIDDEN, "FORBIDDEN", "This address is not signed by this server.")
@@ -83,37 +85,46 @@ class Pictures:
             return _error(HTTPStatus.GONE, "URL_EXPIRED", "This address has expired; ask for a new one.")
         return None
 
-    def _headers(self, request: Request, picture: Found, file_name: str) -> dict[str, str]:
+    def _headers(self, picture: Found, file_name: str, sent: Mapping[str, str]) -> dict[bytes, bytes]:
         # A picture never changes, but without a date of expiry nobody knows when it will be removed.
-        cache = "private, no-cache"
+        cache = b"private, no-cache"
         if self._signed:
-            rest = int(request.query_params["expires"]) - int(time.time())
-            cache = f"private, max-age={max(rest, 0)}, immutable"
-        kind = next((kind for magic, kind in KINDS if magic.match(picture.head)), None)
-        return HEADERS | {
-            "accept-ranges": "bytes",
-            "cache-control": cache,
-            "content-disposition": f'{"inline" if kind else "attachment"}; filename="{file_name}"',
-            "content-type": kind or "application/octet-stream",
-            "etag": picture.etag,
-            "last-modified": formatdate(picture.modified, usegmt=True),
+            cache = b"private, max-age=%d, immutable" % max(int(sent["expires"]) - int(time.time()), 0)
+        kind = _kind(picture.head)
+        return {
+            **HEADERS,
+            b"accept-ranges": b"bytes",
+            b"cache-control": cache,
+            b"content-disposition": f'{"inline" if kind else "attachment"}; filename="{file_name}"'.encode(),
+            b"content-type": kind or b"application/octet-stream",
+            b"etag": picture.etag,
+            b"last-modified": format_date_time(picture.modified).encode(),
         }
 
 
-async def _answer(request: Request, picture: Opened, headers: dict[str, str], send: Send) -> None:
-    status, part = _wanted(request, picture.found, headers["last-modified"])
+def _kind(head: bytes) -> bytes | None:
+    for magic, kind in KINDS:
+        if magic.match(head):
+            return kind
+    return None
+
+
+async def _answer(scope: Scope, picture: Opened, headers: dict[bytes, bytes], send: Send) -> None:
+    found, method = picture.found, scope["method"]
+    status, part = _wanted(method, headers_of(scope), found, headers[b"last-modified"])
     if status == HTTPStatus.NOT_MODIFIED:
-        del headers["content-type"], headers["content-disposition"]
+        del headers[b"content-type"], headers[b"content-disposition"]
     else:
-        headers["content-length"] = str(len(part))
+        headers[b"content-length"] = b"%d" % len(part)
     if status == HTTPStatus.PARTIAL_CONTENT:
-        headers["content-range"] = f"bytes {part.start}-{part.stop - 1}/{picture.found.byte_size}"
+        headers[b"content-range"] = b"bytes %d-%d/%d" % (part.start, part.stop - 1, found.byte_size)
     if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-        headers["content-range"] = f"bytes */{picture.found.byte_size}"
-    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": status.value, "headers": raw})
+        headers[b"content-range"] = b"bytes */%d" % found.byte_size
+    await send({"type": "http.response.start", "status": int(status), "headers": headers.items()})
     last = b""
-    if request.method == "GET":
+    if method == "GET" and part.stop <= len(found.head):
+        last = found.head[part.start : part.stop]
+    elif method == "GET":
         async for piece in picture.pieces(part.start, part.stop):
             if last:
                 await send({"type": "http.response.body", "body": last, "more_body": True})
@@ -121,15 +132,15 @@ async def _answer(request: Request, picture: Opened, headers: dict[str, str], se
     await send({"type": "http.response.body", "body": last})
 
 
-def _wanted(request: Request, picture: Found, last_modified: str) -> tuple[HTTPStatus, range]:
+def _wanted(method: str, sent: Headers, picture: Found, last_modified: bytes) -> tuple[HTTPStatus, range]:
     """Find the status and the bytes that the request's conditions and range ask for."""
-    whole, sent = range(picture.byte_size), request.headers
-    known = [tag.strip().removeprefix("W/") for tag in sent.get("if-none-match", "").split(",")]
-    if picture.etag in known or known == ["*"]:
-        return HTTPStatus.NOT_MODIFIED, range(0)
-    asked = RANGE.fullmatch(sent.get("range", ""))
-    same = sent.get("if-range", picture.etag) in (picture.etag, last_modified)
-    if request.method != "GET" or not asked or not same:
+    whole = range(picture.byte_size)
+    if b"if-none-match" in sent:
+        known = [tag.strip().removeprefix(b"W/") for tag in sent[b"if-none-match"].split(b",")]
+        if picture.etag in known or known == [b"*"]:
+            return HTTPStatus.NOT_MODIFIED, range(0)
+    asked = RANGE.fullmatch(sent.get(b"range", b""))
+    if method != "GET" or not asked or sent.get(b"if-range", picture.etag) not in (picture.etag, last_modified):
         return HTTPStatus.OK, whole
     part = _part(whole, *asked.groups())
     if part is None:
@@ -139,7 +150,7 @@ def _wanted(request: Request, picture: Found, last_modified: str) -> tuple[HTTPS
     return HTTPStatus.PARTIAL_CONTENT, part
 
 
-def _part(whole: range, first: str, last: str) -> range | None:
+def _part(whole: range, first: bytes, last: bytes) -> range | None:
     """Find the bytes that first-last names, perhaps none; None when it is no range at all."""
     if not first:
         # The last so many bytes.
@@ -150,4 +161,5 @@ def _part(whole: range, first: str, last: str) -> range | None:
 
 
 def _error(status: HTTPStatus, code: str, message: str, **headers: str) -> Response:
-    return JSONResponse(error_body(message, code), status.value, HEADERS | {"cache-control": "no-store"} | headers)
+    sent = {name.decode(): value.decode() for name, value in HEADERS.items()} | {"cache-control": "no-store"} | headers
+    return JSONResponse(error_body(message, code), status.value, sent)
