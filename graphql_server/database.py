@@ -18,7 +18,7 @@ from tortoise.backends.sqlite.client import SqliteClient
 from tortoise.context import TortoiseContext
 
 from graphql_server.database_url import connection_of
-from graphql_server.deadlines import Deadlines
+from graphql_server.deadlines import Deadline, Deadlines
 from graphql_server.engines import Engine, Row, Session, cause_of, roll_back
 from graphql_server.engines.mysql import MySQL
 from graphql_server.engines.sqlite import Sqlite
@@ -129,7 +129,7 @@ class Database:
         statements.debug("%s", sql)
         began = time.perf_counter()
         try:
-            with self._deadlines.within(self._seconds):
+            with Deadline(self._deadlines, self._seconds):
                 return await self.engine.fetch(sql, args)
         except Exception as error:
             raise self._told(error) from error

@@ -19,10 +19,6 @@ class Deadlines:
         self.running: dict[Deadline, None] = {}
         self.loop: asyncio.AbstractEventLoop | None = None  # while somebody looks
 
-    def within(self, seconds: float) -> "Deadline":
-        """A block that may take so long, or one STEP less; it then ends with TimeoutError, as asyncio.timeout's."""
-        return Deadline(self, seconds)
-
     def watch(self) -> None:
         """Look from now on, until nothing is under way."""
         self.loop = asyncio.get_running_loop()
@@ -40,17 +36,17 @@ class Deadlines:
 
 
 class Deadline:
-    """A block of a task that is cancelled at its end."""
+    """A block that may take so long, or one STEP less; it then ends with TimeoutError, as asyncio.timeout's."""
 
-    __slots__ = ("_all", "_cancelling", "_task", "end", "expired")
+    __slots__ = ("_cancelling", "_every", "_task", "end", "expired")
 
-    def __init__(self, all_: Deadlines, seconds: float) -> None:
-        self._all = all_
+    def __init__(self, every: Deadlines, seconds: float) -> None:
+        self._every = every
         self.end = time.monotonic() + seconds
         self.expired = False
 
     def __enter__(self) -> Self:
-        every = self._all
+        every = self._every
         if every.loop is None:
             every.watch()
         every.running[self] = None
@@ -63,14 +59,14 @@ class Deadline:
         self, kind: type[BaseException] | None, error: BaseException | None, _at: TracebackType | None
     ) -> None:
         if not self.expired:
-            self._all.running.pop(self, None)
+            self._every.running.pop(self, None)
         # A cancellation that came from elsewhere as well is not swallowed.
         elif self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise TimeoutError from error
 
     def lift(self) -> None:
         """Let the block take as long as it likes from now on."""
-        self._all.running.pop(self, None)
+        self._every.running.pop(self, None)
 
     def expire(self) -> None:
         self.expired = True

@@ -16,6 +16,7 @@ from graphql_server import migrations
 from graphql_server.http import bodies
 from tests.front_door import ANSWER, JSON, PREFLIGHT, QUERY, RESPONSE, assert_refused, code, send, send_form
 from tests.holdings import holdings
+from tests.persisted import by_get
 from tests.photos import photo
 from tests.servers import Server, running, settings_for
 from tests.shared import sharing
@@ -65,18 +66,22 @@ def test_a_body_that_is_no_request_is_400(shared: Server, kind: str) -> None:
     assert_refused(answer, 400, "BAD_REQUEST")
 
 
-def test_a_small_body_that_comes_again_is_not_read_again_but_its_token_is(
-    shared: Server, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("method", ["POST", "GET"])
+def test_a_small_request_that_comes_again_is_not_read_again_but_its_token_is(
+    shared: Server, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     read = list[object]()
     monkeypatch.setattr(bodies, "json_of", lambda text, _what: read.append(text) or orjson.loads(text))  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
     small, large = ({"query": QUERY, "variables": {"again": "x" * size}} for size in (1, 5000))
-    for body, times in ((small, 1), (large, 3)):
+    texts = 1 if method == "POST" else 2  # its variables and extensions
+    for operation, times in ((small, 1), (large, 3)):
+        request: dict[str, Any] = {"json": operation} if method == "POST" else {"params": by_get(operation)}
         del read[:]
         for _ in range(3):
-            assert send(shared, json=body).json() == ANSWER
-        assert len(read) == times
-    assert code(send(shared, json=small, headers={"authorization": "Bearer nobody"})) == "UNAUTHENTICATED"
+            assert send(shared, method, **request).json() == ANSWER
+        assert len(read) == times * texts
+        stranger = send(shared, method, **request, headers={"authorization": "Bearer nobody"})
+        assert code(stranger) == "UNAUTHENTICATED"
 
 
 def test_a_number_of_5000_digits_is_refused_like_any_other_wrong_variable(shared: Server) -> None:

@@ -1,6 +1,7 @@
 """Automatic persisted queries, as Apollo's clients send them."""
 
 from collections.abc import Generator
+from typing import Any
 
 import httpx
 import pytest
@@ -42,6 +43,20 @@ def test_the_hash_may_stand_where_the_draft_and_relays_clients_have_it(shared: S
     assert_refused(send(shared, json={name: 5}), 400, "BAD_REQUEST")
     # Whoever sends the document means that one.
     assert send(shared, json={name: "another", "query": query}).json() == ANSWER
+
+
+def test_a_named_query_that_comes_again_is_answered_anew_and_to_nobody_else(shared: Server) -> None:
+    query = "query Counted { untrained { images { totalCount } } }"
+    send(shared, json={"query": query, **hashed(query)})
+    counts = list[int]()
+    for seed in (91, 92, 93):
+        shared.save(photo(seed=seed))
+        requests: list[dict[str, Any]] = [{"json": hashed(query)}, {"params": by_get(hashed(query)), "method": "GET"}]
+        for request in requests:
+            counts.append(send(shared, **request).json()["data"]["untrained"]["images"]["totalCount"])
+            assert code(send(shared, **request, headers={"authorization": "Bearer nobody"})) == "UNAUTHENTICATED"
+    assert counts == sorted(counts)
+    assert sorted(set(counts)) == list(range(counts[0], counts[0] + 3))
 
 
 def test_a_form_names_its_mutation_by_its_hash(shared: Server) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 from starlette.types import Message, Receive
 
-from graphql_server.deadlines import Deadlines
+from graphql_server.deadlines import Deadline, Deadlines
 from graphql_server.errors import BadRequest
 from graphql_server.http.exchange import Received
 
@@ -29,7 +29,8 @@ class Body:
         self._began, self._patience = time.monotonic(), float(BODY_SECONDS)
         declared = headers.get(b"content-length", b"")
         self._size = 0
-        self._hold(int(declared) if declared.isdigit() else 0)
+        if declared.isdigit() and int(declared) > most:
+            raise self._too_large
 
     async def piece(self) -> bytes:
         """The next piece; there are others as long as `more` is true."""
@@ -39,7 +40,8 @@ class Body:
             raise BadRequest("The request broke off.")
         piece, self.more = message.get("body", b""), message.get("more_body", False)
         self._size += len(piece)
-        self._hold(self._size)
+        if self._size > self._most:
+            raise self._too_large
         if self.more:
             took = time.monotonic() - self._began
             self._patience = min(BODY_SECONDS, BODY_SECONDS + self._size / LEAST_RATE - took)
@@ -47,14 +49,14 @@ class Body:
 
     async def _awaited(self, coming: Awaitable[Message]) -> Message:
         try:
-            with self._deadlines.within(self._patience):
+            with Deadline(self._deadlines, self._patience):
                 return await coming
         except TimeoutError:
             raise BadRequest("The body came too slowly.", 408, "REQUEST_TIMEOUT") from None
 
-    def _hold(self, size: int) -> None:
-        if size > self._most:
-            raise BadRequest(f"The request is larger than {self._most} bytes.", 413, "PAYLOAD_TOO_LARGE")
+    @property
+    def _too_large(self) -> BadRequest:
+        return BadRequest(f"The request is larger than {self._most} bytes.", 413, "PAYLOAD_TOO_LARGE")
 
 
 def json_of(text: str | bytes | bytearray, what: str) -> Any:

@@ -82,7 +82,8 @@ class Connection(HttpToolsProtocol):
     def answered(self) -> None:
         if self.transport.is_closing():
             return
-        self.flow.resume_reading()
+        if self.flow.read_paused:
+            self.flow.resume_reading()
         if self.pipeline:
             self._start(self.pipeline.pop())
             return

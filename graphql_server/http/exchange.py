@@ -75,6 +75,7 @@ class Exchange:
         self.scope = scope
         self.keep_alive = keep_alive
         self.disconnected = self.response_started = self.response_complete = False
+        self.over = False  # whether there is nobody to hear from, or nothing to be told any more
         self.body: bytes | bytearray = b""
         self.more_body = True
         self._connection = connection
@@ -102,6 +103,7 @@ class Exchange:
     def lose(self) -> None:
         """Tell the application that its client has gone."""
         self.disconnected = not self.response_complete
+        self.over = True
         self._hear()
 
     def _hear(self) -> None:
@@ -109,20 +111,15 @@ class Exchange:
         if self._event:
             self._event.set()
 
-    @property
-    def _over(self) -> bool:
-        """Whether there is nobody to hear from, or nothing to be told any more."""
-        return self.disconnected or self.response_complete
-
     async def run(self, app: ASGIApp) -> None:
         try:
             await app(self.scope, self.receive, self.send)
         except BaseException:
             log.exception("The application has failed.")
         else:
-            if not self._over:
+            if not self.over:
                 log.error("The application has given no whole answer.")
-        if not self._over:
+        if not self.over:
             self._break_off()
 
     def _break_off(self) -> None:
@@ -132,22 +129,23 @@ class Exchange:
             self._connection.fail()
 
     def receive(self) -> Awaitable[Message]:
-        if not self._over:
-            self._connection.flow.resume_reading()
+        flow = self._connection.flow
+        if flow.read_paused and not self.over:
+            flow.resume_reading()
         return Received(self._message()) if self._heard and not self._awaited else self._next()
 
     async def _next(self) -> Message:
         if self._awaited and not self._connection.ended:
             self._connection.transport.write(CONTINUE)
             self._awaited = False
-        if not self._heard and not self._over:
+        if not self._heard and not self.over:
             self._event = self._event or asyncio.Event()
             await self._event.wait()
             self._event.clear()
         return self._message()
 
     def _message(self) -> Message:
-        if self._over:
+        if self.over:
             return GONE
         self._heard = False
         body, self.body = self.body, b""
@@ -203,13 +201,13 @@ class Exchange:
             self._complete()
 
     def _write(self, *pieces: bytes) -> None:
-        whole = [piece for piece in (self._head, *pieces) if piece]
+        whole = [*filter(None, (self._head, *pieces))]
         self._head = b""
         if whole and not self._connection.ended:
             self._connection.transport.writelines(whole)
 
     def _complete(self) -> None:
-        self.response_complete = True
+        self.response_complete = self.over = True
         self._hear()  # for who waits until the client has gone
         if not self.keep_alive:
             self._connection.end()

@@ -18,9 +18,7 @@ from graphql_server.http.bodies import Headers
 from graphql_server.http.live import Live
 from graphql_server.http.tokens import token_of
 from graphql_server.schema.answers import Answer, refused
-from graphql_server.schema.context import Context
 from graphql_server.schema.execution import SUBSCRIPTION
-from graphql_server.schema.operations import Operation
 from graphql_server.schema.parts import Parts
 
 RESPONSE = "application/graphql-response+json"
@@ -58,7 +56,7 @@ class GraphQL:
         self._live = live
         self._page = page
         deadlines = Deadlines()
-        self._bodies, self._forms = requests.Bodies(deadlines), requests.Forms(max_bytes, deadlines)
+        self._plain, self._forms = requests.Plain(deadlines), requests.Forms(max_bytes, deadlines)
         self._operations = live.operations
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -81,8 +79,13 @@ class GraphQL:
         context, queries = self._live.context(token), scope["method"] == "GET"
         try:
             if queries or not requests.is_form(headers):
+                operation = await (
+                    self._plain.of_string(scope["query_string"], context.user)
+                    if queries
+                    else self._plain.of_body(headers, receive, context.user)
+                )
                 answer = await self._live.answer(
-                    await self._operation(scope, receive, headers, context),
+                    operation,
                     context,
                     headers,
                     mutations=not queries,
@@ -98,11 +101,6 @@ class GraphQL:
             self._operations.add("unknown", "refused", [error.code], began)
             raise
         return self._reply(answer, wishes, token, began)
-
-    def _operation(self, scope: Scope, receive: Receive, headers: Headers, context: Context) -> Awaitable[Operation]:
-        if scope["method"] == "GET":
-            return requests.from_query_string(scope, context.user)
-        return self._bodies.operation(headers, receive, context.user)
 
     def _reply(
         self, answer: Answer | Parts | AsyncGenerator[Answer], wishes: Wishes, token: str | None, began: float

@@ -6,7 +6,6 @@ Trusted ones are listed by the operator, and no others are run. Identifiers: htt
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from hashlib import sha256
 from hmac import compare_digest
 from typing import Any, Protocol, cast
@@ -121,4 +120,4 @@ def found(operation: Operation, query: str | None) -> Operation:
     """The operation with the document that was found; PersistedQueryNotFound where that is none."""
     if query is None:
         raise PersistedQueryNotFound("PersistedQueryNotFound")  # the message that Apollo's clients look for
-    return replace(operation, query=query)
+    return operation.of(query)

@@ -35,20 +35,6 @@ def headers_of(scope: Scope) -> Headers:
     return dict(reversed(scope["headers"]))
 
 
-async def from_query_string(scope: Scope, admit: Admit) -> Operation:
-    """The operation of a GET request; as with a body, `admit` is asked where it is long."""
-    if len(scope["query_string"]) > SHORT_BYTES:
-        await admit()
-    parameters = QueryParams(scope["query_string"])
-    return operation_of(
-        {
-            **parameters,
-            "variables": bodies.json_of(parameters.get("variables") or "{}", "variables"),
-            "extensions": bodies.json_of(parameters.get("extensions") or "{}", "extensions"),
-        }
-    )
-
-
 def is_form(headers: Headers) -> bool:
     return _kind(headers.get(b"content-type", b"")) == b"multipart/form-data"
 
@@ -58,17 +44,24 @@ def _kind(content_type: bytes) -> bytes:
     return content_type.partition(b";")[0].strip().lower()
 
 
-class Bodies:
-    """Reads bodies of JSON.
+class Plain:
+    """Reads requests without files: query strings, and bodies of JSON.
 
     Front ends send the same few over and over, so those that are short are remembered, each with its operation.
     """
 
     def __init__(self, deadlines: Deadlines) -> None:
         self._deadlines = deadlines
-        self._short = lru_cache(REMEMBERED)(_operation)
+        self._strings, self._bodies = lru_cache(REMEMBERED)(_of_string), lru_cache(REMEMBERED)(_of_body)
 
-    async def operation(self, headers: Headers, receive: Receive, admit: Admit) -> Operation:
+    async def of_string(self, string: bytes, admit: Admit) -> Operation:
+        """The operation of a GET request's query string; `admit` is asked as for a body."""
+        if len(string) <= SHORT_BYTES:
+            return self._strings(string)
+        await admit()
+        return _of_string(string)
+
+    async def of_body(self, headers: Headers, receive: Receive, admit: Admit) -> Operation:
         """The operation of a JSON body; BadRequest says what is wrong with it.
 
         A large document takes long to prepare, so `admit` is asked before more than a little is read, and raises for
@@ -82,7 +75,7 @@ class Bodies:
                 await admit()
                 admitted = True
             if not body.more:
-                return _operation(text) if isinstance(text, bytearray) or admitted else self._short(text)
+                return _of_body(text) if isinstance(text, bytearray) or admitted else self._bodies(text)
             # It can be added to without being copied each time.
             text = text if isinstance(text, bytearray) else bytearray(text)
             text += await body.piece()
@@ -96,8 +89,19 @@ def _check(headers: Headers) -> None:
         raise BadRequest("Send the body as it is, not encoded.", 415, "UNSUPPORTED_MEDIA_TYPE")
 
 
-def _operation(text: bytes | bytearray) -> Operation:
+def _of_body(text: bytes | bytearray) -> Operation:
     return operation_of(bodies.json_of(text, "body"))
+
+
+def _of_string(string: bytes) -> Operation:
+    parameters = QueryParams(string)
+    return operation_of(
+        {
+            **parameters,
+            "variables": bodies.json_of(parameters.get("variables") or "{}", "variables"),
+            "extensions": bodies.json_of(parameters.get("extensions") or "{}", "extensions"),
+        }
+    )
 
 
 class Forms:

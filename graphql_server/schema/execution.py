@@ -88,7 +88,7 @@ class Executor:
         Raises BadRequest for what is not run so.
         """
         try:
-            with self._deadlines.within(self._seconds) as deadline:
+            with Deadline(self._deadlines, self._seconds) as deadline:
                 known = operation.plan
                 if known and (data := await self._as_planned(known, operation, context)) is not None:
                     self.documents.found += 1

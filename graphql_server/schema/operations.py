@@ -1,7 +1,7 @@
 """Documents and their operations, with all that can be known of an operation before its variables are sent."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from graphql import (
@@ -43,6 +43,13 @@ class Operation:
     document_id: str = ""
     plan: Plan | None = field(default=None, init=False)
     coerced: VariableValues | None = field(default=None, init=False)
+    found: "Operation | None" = field(default=None, init=False)
+
+    def of(self, query: str) -> "Operation":
+        """The same with this document, which it has named; where it has named that before, with its plan."""
+        if self.found is None or self.found.query != query:
+            self.found = replace(self, query=query)
+        return self.found
 
 
 class Document:
