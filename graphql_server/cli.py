@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from graphql_server import logs
+from graphql_server.environment import port_of
 from graphql_server.errors import DatasetServerError, SettingsError
-from graphql_server.settings import port_of, setting
+from graphql_server.settings import setting
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -4,8 +4,8 @@ import ssl
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
+from graphql_server.environment import ENCODE
 from graphql_server.errors import SettingsError
-from graphql_server.settings import ENCODE
 
 # A lock is waited for this part of the time, so that a wait that was in vain is followed by another attempt.
 LOCK_WAIT = 0.4
@@ -19,14 +19,17 @@ def connection_of(url: str, pool: int, seconds: float) -> tuple[str, dict[str, A
 
     Tortoise remembers SQL texts by the connection's name, and the two engines write them differently.
     """
-    parts = urlsplit(url)
-    if parts.scheme == "sqlite":
+    if url.startswith("sqlite://"):
+        file = unquote(url.removeprefix("sqlite://"))
+        if file == ":memory:":
+            raise SettingsError("DATABASE_URL needs a file, which keeps what is saved: sqlite://path/to/file")
         credentials: dict[str, Any] = {
-            "file_path": unquote(url.removeprefix("sqlite://")),
+            "file_path": file,
             "synchronous": "FULL",
             "busy_timeout": round(LOCK_WAIT * seconds * 1000),
         }
         return "sqlite", {"engine": "tortoise.backends.sqlite", "credentials": credentials}
+    parts = urlsplit(url)
     if not parts.hostname or not parts.path.strip("/"):
         raise SettingsError(
             "DATABASE_URL needs a host and a database: mysql://user:password@host:3306/database" + ENCODE

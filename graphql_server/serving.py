@@ -20,9 +20,10 @@ from uvicorn.supervisors import Multiprocess
 
 from graphql_server import logs
 from graphql_server.app import check_operations, create_app, media_app, opened
+from graphql_server.environment import web_address
 from graphql_server.errors import SettingsError
 from graphql_server.http.inlet import OPTIONS
-from graphql_server.settings import Settings, setting, web_address
+from graphql_server.settings import Settings, setting
 
 if TYPE_CHECKING:
     from graphql_server.traces import Tracing

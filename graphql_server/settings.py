@@ -2,127 +2,26 @@
 
 import dataclasses
 import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
+from graphql_server.environment import (
+    LAST_PORT,
+    address,
+    choice,
+    integer,
+    listener,
+    origins,
+    path_or_address,
+    place,
+    port_of,
+    seconds,
+    signing_keys,
+    switch,
+)
 from graphql_server.errors import SettingsError
-
-ORIGIN = re.compile(r"https?://[^/?#\s]+")  # as browsers write it: a longer one would never be met
-OUR_PATHS = ("/graphql", "/graphiql", "/healthz", "/readyz")
-LAST_PORT = 65535
-ENCODE = "; in a user's name and a password / ? # @ : and % are written as %2F %3F %23 %40 %3A and %25"
-KEY_LENGTH = 32  # characters; shorter signing keys can be guessed
-# What stands in public repositories, the predecessor's included, or is easily guessed, protects nothing.
-KNOWN_SECRETS = ("changeme", "secret", "admin@naver.com", "1234", "password", "0123456789abcdef")
-
-
-def _integer(least: int, most: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
-            raise ValueError(f"must be a whole number from {least} to {most}")
-        return int(text)
-
-    return parse
-
-
-port_of = _integer(1, LAST_PORT)
-
-
-def _seconds(least: float, most: float) -> Callable[[str], float]:
-    def parse(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = float("nan")
-        if not least <= value <= most:
-            raise ValueError(f"must be a number of seconds from {least:g} to {most:g}")
-        return value
-
-    return parse
-
-
-def _choice(*words: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text.lower() not in words:
-            raise ValueError(f"must be one of {', '.join(words)}")
-        return text.lower()
-
-    return parse
-
-
-def _switch(text: str) -> bool:
-    return _choice("on", "off")(text) == "on"
-
-
-def _address(*schemes: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        scheme, _, rest = text.partition("://")
-        if scheme not in schemes or not rest:
-            raise ValueError("must start with " + " or ".join(f"{s}://" for s in schemes))
-        try:
-            host = urlsplit(text).hostname or ""
-            _ = urlsplit(text).port
-        except ValueError:
-            raise ValueError(f"has a port that is no number up to {LAST_PORT}{ENCODE}") from None
-        try:
-            host.encode("idna")
-        except UnicodeError:
-            raise ValueError(f"has a host name that can be none{ENCODE}") from None
-        return text
-
-    return parse
-
-
-web_address = _address("http", "https")
-
-
-def _media_url(text: str) -> str:
-    url = text.rstrip("/")
-    if not url.startswith(("/", "http://", "https://")) or f"/{url.split('/')[1]}" in OUR_PATHS:
-        raise ValueError("must be a path (/media) or an address (https://media.example)")
-    if "?" in url or "#" in url:
-        raise ValueError("must have no ? and no #, since the pictures' names are put behind it")
-    return url if url.startswith("/") else web_address(url)
-
-
-def _signing_keys(text: str) -> tuple[str, ...]:
-    keys = tuple(key for key in (part.strip() for part in text.split(",")) if key)
-    if not keys:
-        raise ValueError("must hold at least one key")
-    for key in keys:
-        if len(key) < KEY_LENGTH or len(set(key)) < KEY_LENGTH // 4:
-            raise ValueError(f"must be {KEY_LENGTH} or more random characters: openssl rand -base64 48")
-        if any(known in key.lower() for known in KNOWN_SECRETS):
-            raise ValueError("holds what is published or easily guessed; make a new one: openssl rand -base64 48")
-    return keys
-
-
-def _listener(text: str) -> tuple[str, int] | None:
-    if text.lower() == "off":
-        return None
-    host, _, port = text.rpartition(":")
-    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) <= LAST_PORT:
-        raise ValueError("must be off, or an address and a port such as 127.0.0.1:9100")
-    return host.strip("[]"), int(port)
-
-
-def _place(text: str) -> Path | None:
-    return None if text.lower() == "off" else Path(text)
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name for name in (part.strip() for part in text.split(",")) if name)
-
-
-def _origins(text: str) -> tuple[str, ...]:
-    origins = _names(text)
-    if not all(origin == "*" or ORIGIN.fullmatch(origin) for origin in origins):
-        raise ValueError("must be web origins such as https://review.example, without a path")
-    return origins
 
 
 def _setting(
@@ -137,78 +36,78 @@ class Settings:
 
     database_url: str = _setting(
         "mysql://user:password@host:3306/database, or sqlite://path/to/file for one process",
-        _address("mysql", "sqlite"),
+        address("mysql", "sqlite"),
         secret=True,
     )
-    database_pool: int = _setting("connections to MySQL that a worker keeps at most", _integer(1, 1000), 16)
+    database_pool: int = _setting("connections to MySQL that a worker keeps at most", integer(1, 1000), 16)
     database_seconds: float = _setting(
-        "how long a statement or a transaction may take, waiting and connecting included", _seconds(0.1, 600), 5.0
+        "how long a statement or a transaction may take, waiting and connecting included", seconds(0.1, 600), 5.0
     )
     user_server_url: str = _setting(
         "whom to ask about tokens: http(s)://host/path, or grpc://host:50051",
-        _address("http", "https", "grpc"),
+        address("http", "https", "grpc"),
     )
-    user_server_seconds: float = _setting("how long the user server's answer is waited for", _seconds(0.1, 60), 3.0)
+    user_server_seconds: float = _setting("how long the user server's answer is waited for", seconds(0.1, 60), 3.0)
     auth_cache_seconds: float = _setting(
-        "how long the user server's answer is remembered; 0 asks every time", _seconds(0, 300), 5.0
+        "how long the user server's answer is remembered; 0 asks every time", seconds(0, 300), 5.0
     )
     media_root: Path = _setting("the folder that keeps the pictures", Path, Path("media"))
-    media_url: str = _setting("where clients find that folder: a path or an address", _media_url, "/media")
-    media_url_seconds: int = _setting("how long an image's url is valid, at least", _integer(1, 31_536_000), 3600)
+    media_url: str = _setting("where clients find that folder: a path or an address", path_or_address, "/media")
+    media_url_seconds: int = _setting("how long an image's url is valid, at least", integer(1, 31_536_000), 3600)
     media_signing_key: tuple[str, ...] = _setting(
         "signs the urls of images; several keys, separated by commas: the first signs, all are accepted",
-        _signing_keys,
+        signing_keys,
         secret=True,
     )
-    max_upload_bytes: int = _setting("the largest picture, in bytes", _integer(1, 1 << 31), 20 * 1024 * 1024)
+    max_upload_bytes: int = _setting("the largest picture, in bytes", integer(1, 1 << 31), 20 * 1024 * 1024)
     max_request_bytes: int = _setting(
-        "the largest request, pictures and all, in bytes", _integer(1, 1 << 40), 128 * 1024 * 1024
+        "the largest request, pictures and all, in bytes", integer(1, 1 << 40), 128 * 1024 * 1024
     )
-    max_pixels: int = _setting("the largest picture, in pixels", _integer(1, 1 << 31), 50_000_000)
-    decoders: int = _setting("pictures that a worker decodes at once", _integer(1, 64), os.cpu_count() or 1)
-    query_depth: int = _setting("how deep fields of an operation may nest", _integer(1, 200), 20)
-    query_fields: int = _setting("fields of an operation, fragments expanded", _integer(1, 100_000), 500)
-    query_root_fields: int = _setting("root fields of an operation", _integer(1, 1000), 20)
-    query_aliases: int = _setting("aliases of an operation", _integer(0, 1000), 50)
-    query_repeats: int = _setting("times that one response key may stand in one object", _integer(1, 1000), 20)
-    query_directives: int = _setting("directives of an operation", _integer(0, 1000), 50)
+    max_pixels: int = _setting("the largest picture, in pixels", integer(1, 1 << 31), 50_000_000)
+    decoders: int = _setting("pictures that a worker decodes at once", integer(1, 64), os.cpu_count() or 1)
+    query_depth: int = _setting("how deep fields of an operation may nest", integer(1, 200), 20)
+    query_fields: int = _setting("fields of an operation, fragments expanded", integer(1, 100_000), 500)
+    query_root_fields: int = _setting("root fields of an operation", integer(1, 1000), 20)
+    query_aliases: int = _setting("aliases of an operation", integer(0, 1000), 50)
+    query_repeats: int = _setting("times that one response key may stand in one object", integer(1, 1000), 20)
+    query_directives: int = _setting("directives of an operation", integer(0, 1000), 50)
     query_arguments: int = _setting(
-        "arguments, variables, input fields and aliases of a document", _integer(1, 10_000), 250
+        "arguments, variables, input fields and aliases of a document", integer(1, 10_000), 250
     )
-    query_tokens: int = _setting("tokens of a document", _integer(1, 1_000_000), 2000)
+    query_tokens: int = _setting("tokens of a document", integer(1, 1_000_000), 2000)
     query_values: int = _setting(
-        "values in an operation's variables, nested ones included", _integer(1, 1 << 31), 50_000
+        "values in an operation's variables, nested ones included", integer(1, 1 << 31), 50_000
     )
     query_cost: int = _setting(
-        "objects that an operation may give, page sizes multiplied by nesting", _integer(1, 1 << 31), 20_000
+        "objects that an operation may give, page sizes multiplied by nesting", integer(1, 1 << 31), 20_000
     )
     operation_seconds: float = _setting(
-        "how long a query may take, and a mutation begin something new", _seconds(0.1, 600), 20.0
+        "how long a query may take, and a mutation begin something new", seconds(0.1, 600), 20.0
     )
-    live_connections: int = _setting("subscribers' connections to a worker at once", _integer(0, 100_000), 1000)
-    live_subscriptions: int = _setting("operations at once on one WebSocket", _integer(1, 1000), 100)
-    live_buffer: int = _setting("changes that may wait for a subscriber", _integer(1, 100_000), 1000)
+    live_connections: int = _setting("subscribers' connections to a worker at once", integer(0, 100_000), 1000)
+    live_subscriptions: int = _setting("operations at once on one WebSocket", integer(1, 1000), 100)
+    live_buffer: int = _setting("changes that may wait for a subscriber", integer(1, 100_000), 1000)
     host: str = _setting("the address to listen on", str, "127.0.0.1")
     port: int = _setting("the port to listen on", port_of, 8000)
-    workers: int = _setting("processes that answer; more than 1 needs MySQL", _integer(1, 256), 1)
-    shutdown_seconds: int = _setting("how long requests in flight may take after SIGTERM", _integer(1, 3600), 30)
-    graphiql: bool = _setting("on: browsers get GraphiQL at /graphql", _switch, default=False)
-    introspection: bool = _setting("on: clients may read the schema", _switch, default=False)
+    workers: int = _setting("processes that answer; more than 1 needs MySQL", integer(1, 256), 1)
+    shutdown_seconds: int = _setting("how long requests in flight may take after SIGTERM", integer(1, 3600), 30)
+    graphiql: bool = _setting("on: browsers get GraphiQL at /graphql", switch, default=False)
+    introspection: bool = _setting("on: clients may read the schema", switch, default=False)
     persisted_operations: Path | None = _setting(
-        "a file of the only operations that are run, or a folder of such files", _place, None
+        "a file of the only operations that are run, or a folder of such files", place, None
     )
     gateway_secret: tuple[str, ...] = _setting(
         "what a gateway sends as Router-Authorization to run other operations than those; several are all accepted",
-        _signing_keys,
+        signing_keys,
         (),
         secret=True,
     )
-    cors_origins: tuple[str, ...] = _setting("web origins that may call, separated by commas", _origins, ())
+    cors_origins: tuple[str, ...] = _setting("web origins that may call, separated by commas", origins, ())
     metrics: tuple[str, int] | None = _setting(
-        "where Prometheus reads figures: host:port, which the next workers count up", _listener, None
+        "where Prometheus reads figures: host:port, which the next workers count up", listener, None
     )
-    log_format: str = _setting("json or text", _choice("json", "text"), "json")
-    log_level: str = _setting("debug, info, warning or error", _choice("debug", "info", "warning", "error"), "info")
+    log_format: str = _setting("json or text", choice("json", "text"), "json")
+    log_level: str = _setting("debug, info, warning or error", choice("debug", "info", "warning", "error"), "info")
 
     def __post_init__(self) -> None:
         if self.workers > 1 and self.database_url.startswith("sqlite"):
@@ -230,8 +129,12 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "Settings":
-        """Read every setting; SettingsError names the first that is missing or wrong."""
-        return cls(**{field.name: setting(field.name, environ) for field in dataclasses.fields(cls)})
+        """Read every setting; SettingsError names all that are missing, or else the first that is wrong."""
+        fields = dataclasses.fields(cls)
+        needed = (field for field in fields if field.default is dataclasses.MISSING)
+        if missing := [_missing(field) for field in needed if not environ.get(field.name.upper())]:
+            raise SettingsError("; ".join(missing))
+        return cls(**{field.name: setting(field.name, environ) for field in fields})
 
 
 def setting(name: str, environ: Mapping[str, str]) -> Any:
@@ -241,10 +144,14 @@ def setting(name: str, environ: Mapping[str, str]) -> Any:
     if not text and field.default is not dataclasses.MISSING:
         return field.default
     if not text:
-        raise SettingsError(f"{variable} is not set: {field.metadata['what']}")
+        raise SettingsError(_missing(field))
     try:
         return field.metadata["parse"](text)
     except ValueError as error:
         # A secret is not repeated in the error, which may end up in a log.
         shown = "" if field.metadata["secret"] else f"={text!r}"
         raise SettingsError(f"{variable}{shown} {error}") from None
+
+
+def _missing(field: dataclasses.Field[Any]) -> str:
+    return f"{field.name.upper()} is not set: {field.metadata['what']}"

@@ -104,6 +104,15 @@ def test_a_setting_that_is_missing_or_empty_is_one_line_that_names_it(
     assert_one_line(run(monkeypatch, capsys, "serve", **without, **{name: ""}), f"{name} is not set")
 
 
+def test_all_settings_that_are_missing_are_named_at_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    needed = ("DATABASE_URL", "USER_SERVER_URL", "MEDIA_SIGNING_KEY")
+    for name in needed:
+        monkeypatch.delenv(name, raising=False)
+    assert_one_line(run(monkeypatch, capsys, "serve"), *(f"{name} is not set" for name in needed))
+
+
 @pytest.mark.parametrize("field", FIELDS)
 def test_a_wrong_setting_is_one_line_that_names_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], environ: dict[str, str], field: str
@@ -175,6 +184,14 @@ def test_a_path_of_sqlite_that_is_mistyped_is_one_line_and_makes_no_file(
     result = run(monkeypatch, capsys, name, **{**environ, "DATABASE_URL": f"sqlite://{file}"})
     assert_one_line(result, "DATABASE_URL", str(file), "graphql-server migrate")
     assert not file.exists()
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite://:memory:"])
+def test_sqlite_without_a_file_is_told_to_have_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], environ: dict[str, str], url: str
+) -> None:
+    for name in ("serve", "migrate"):
+        assert_one_line(run(monkeypatch, capsys, name, **{**environ, "DATABASE_URL": url}), "DATABASE_URL", "sqlite://")
 
 
 def test_a_password_that_is_not_encoded_is_told_how_to_be(
