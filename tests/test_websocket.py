@@ -13,6 +13,7 @@ import pytest
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 
 from graphql_server.http import inlet, streams, transports
+from graphql_server.logs import HARMLESS
 from tests.live import CHANGES, IMAGES, MULTIPART, SSE, Client, connected, events, following, parts, streaming
 from tests.photos import photo
 from tests.processes import server_of, settings_of, started, users_listening
@@ -281,7 +282,9 @@ def test_a_flood_of_small_frames_closes_the_connection(
                 received += piece
     assert b"\x03\xf0Too many frames" in received  # 1008
     quick.data(QUERY)
-    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+    told = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    # What any client causes, an earlier test's too, the log leaves out.
+    assert [line for line in told if not line.startswith(HARMLESS)] == []
 
 
 def welcome(server: Server) -> bool:
