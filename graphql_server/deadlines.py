@@ -38,19 +38,19 @@ class Deadlines:
 class Deadline:
     """A block that may take so long, or one STEP less; it then ends with TimeoutError, as asyncio.timeout's."""
 
-    __slots__ = ("_cancelling", "_every", "_task", "end", "expired")
+    __slots__ = ("_cancelling", "_deadlines", "_task", "end", "expired")
 
-    def __init__(self, every: Deadlines, seconds: float) -> None:
-        self._every = every
+    def __init__(self, deadlines: Deadlines, seconds: float) -> None:
+        self._deadlines = deadlines
         self.end = time.monotonic() + seconds
         self.expired = False
 
     def __enter__(self) -> Self:
-        every = self._every
-        if every.loop is None:
-            every.watch()
-        every.running[self] = None
-        task = asyncio.current_task(every.loop)
+        deadlines = self._deadlines
+        if deadlines.loop is None:
+            deadlines.watch()
+        deadlines.running[self] = None
+        task = asyncio.current_task(deadlines.loop)
         assert task
         self._task, self._cancelling = task, task.cancelling()
         return self
@@ -59,14 +59,14 @@ class Deadline:
         self, kind: type[BaseException] | None, error: BaseException | None, _at: TracebackType | None
     ) -> None:
         if not self.expired:
-            self._every.running.pop(self, None)
+            self._deadlines.running.pop(self, None)
         # A cancellation that came from elsewhere as well is not swallowed.
         elif self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise TimeoutError from error
 
     def lift(self) -> None:
         """Let the block take as long as it likes from now on."""
-        self._every.running.pop(self, None)
+        self._deadlines.running.pop(self, None)
 
     def expire(self) -> None:
         self.expired = True

@@ -163,7 +163,7 @@ def _open(root: Path, dataset_pk: str, file_name: str) -> int:
 
 
 def _within(folder: int, name: str, flags: int) -> int:
-    """Open what a folder has, and close that."""
+    """Open what is in a folder, which is closed then."""
     try:
         return os.open(name, flags, dir_fd=folder)
     finally:

@@ -24,12 +24,9 @@ class Durations:
 
     def add(self, began: float) -> None:
         """Count what began at that time of `time.perf_counter()`, and ends now."""
-        seconds = time.perf_counter() - began
-        self.counts[bisect_left(BOUNDS, seconds)] += 1
-        self.seconds += seconds
+        self.take(time.perf_counter() - began)
 
     def take(self, seconds: float) -> None:
-        """Count what has ended, and took so long."""
         self.counts[bisect_left(BOUNDS, seconds)] += 1
         self.seconds += seconds
 

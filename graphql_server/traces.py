@@ -13,6 +13,7 @@ from importlib.metadata import version
 from typing import Any
 
 import httpx
+import structlog
 from opentelemetry.context import Context as Parent
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
@@ -28,7 +29,6 @@ from graphql_server.album import Album
 from graphql_server.engines import Engine, Session
 from graphql_server.errors import DatasetServerError
 from graphql_server.figures import route_of
-from graphql_server.logs import TRACE_ID
 from graphql_server.schema.answers import Answer
 from graphql_server.schema.context import Context
 from graphql_server.schema.execution import Executor
@@ -202,11 +202,9 @@ class Requests:
         name = method if route == "other" else f"{method} /{route}"
         parent = W3C.extract(Headers(scope=scope))
         with _span(self._tracer, name, SpanKind.SERVER, attributes, parent) as span:
-            bound = TRACE_ID.set(format_trace_id(span.get_span_context().trace_id))
-            try:
+            trace_id = format_trace_id(span.get_span_context().trace_id)
+            with structlog.contextvars.bound_contextvars(trace_id=trace_id):
                 await self.app(scope, receive, partial(_answer, span, send))
-            finally:
-                TRACE_ID.reset(bound)
 
 
 async def _answer(span: Span, send: Send, message: Message) -> None:

@@ -391,7 +391,7 @@ async def test_a_picture_is_served_whole_with_all_that_keeps_it_a_picture(media:
     assert headers["referrer-policy"] == "no-referrer"
     assert headers["accept-ranges"] == "bytes"
     modified = (media.root / "7" / file_name).stat().st_mtime
-    assert headers["last-modified"] == formatdate(modified, usegmt=True)
+    assert headers["last-modified"] == formatdate(int(modified), usegmt=True)
     private, age, immutable = headers["cache-control"].split(", ")
     assert (private, immutable) == ("private", "immutable")
     assert 3590 <= int(age.removeprefix("max-age=")) <= 7200
@@ -535,6 +535,7 @@ async def test_an_unsigned_or_badly_signed_address_is_403_whether_or_not_the_pic
             f"/media/7/{uuid4()}.jpg",
             address[:-1],
             f"{address}x",
+            f"{address}&signature=",
             address.replace("/7/", "/8/"),
             address.replace("expires=", "expires=9"),
             f"/media/7/{file_name}?expires=%ff&signature=%00%ed%a0%80",

@@ -51,8 +51,8 @@ class Pictures:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         dataset_pk, _, file_name = scope["path_params"]["path"].partition("/")
-        sent = dict(parse_qsl(scope["query_string"].decode("latin-1")))
-        refusal = self._refusal(scope["method"], dataset_pk, file_name, sent)
+        given = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+        refusal = self._refusal(scope["method"], dataset_pk, file_name, given)
         if refusal is None:
             try:
                 picture = await self._media.open(dataset_pk, file_name, SMALL_BYTES)
@@ -62,11 +62,11 @@ class Pictures:
                 refusal = _error(HTTPStatus.SERVICE_UNAVAILABLE, error.code, str(error))
             else:
                 with closing(picture):
-                    await _answer(scope, picture, self._headers(picture.found, file_name, sent), send)
+                    await _answer(scope, picture, self._headers(picture.found, file_name, given), send)
                 return
         await refusal(scope, receive, send)
 
-    def _refusal(self, method: str, dataset_pk: str, file_name: str, sent: Mapping[str, str]) -> Response | None:
+    def _refusal(self, method: str, dataset_pk: str, file_name: str, given: Mapping[str, str]) -> Response | None:
         if method not in METHODS:
             return _error(
                 HTTPStatus.METHOD_NOT_ALLOWED,
@@ -78,18 +78,18 @@ class Pictures:
             return _error(HTTPStatus.NOT_FOUND, NotFound.code, "There is no such picture.")
         if not self._signed:
             return None
-        verdict = self._media.check(dataset_pk, file_name, sent.get("expires", ""), sent.get("signature", ""))
+        verdict = self._media.check(dataset_pk, file_name, given.get("expires", ""), given.get("signature", ""))
         if verdict == "bad":
             return _error(HTTPStatus.FORBIDDEN, "FORBIDDEN", "This address is not signed by this server.")
         if verdict == "expired":
             return _error(HTTPStatus.GONE, "URL_EXPIRED", "This address has expired; ask for a new one.")
         return None
 
-    def _headers(self, picture: Found, file_name: str, sent: Mapping[str, str]) -> dict[bytes, bytes]:
+    def _headers(self, picture: Found, file_name: str, given: Mapping[str, str]) -> dict[bytes, bytes]:
         # A picture never changes, but without a date of expiry nobody knows when it will be removed.
         cache = b"private, no-cache"
         if self._signed:
-            cache = b"private, max-age=%d, immutable" % max(int(sent["expires"]) - int(time.time()), 0)
+            cache = b"private, max-age=%d, immutable" % max(int(given["expires"]) - int(time.time()), 0)
         kind = _kind(picture.head)
         return {
             **HEADERS,
@@ -120,7 +120,7 @@ async def _answer(scope: Scope, picture: Opened, headers: dict[bytes, bytes], se
         headers[b"content-range"] = b"bytes %d-%d/%d" % (part.start, part.stop - 1, found.byte_size)
     if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
         headers[b"content-range"] = b"bytes */%d" % found.byte_size
-    await send({"type": "http.response.start", "status": int(status), "headers": headers.items()})
+    await send({"type": "http.response.start", "status": int(status), "headers": [*headers.items()]})
     last = b""
     if method == "GET" and part.stop <= len(found.head):
         last = found.head[part.start : part.stop]
@@ -161,5 +161,5 @@ def _part(whole: range, first: bytes, last: bytes) -> range | None:
 
 
 def _error(status: HTTPStatus, code: str, message: str, **headers: str) -> Response:
-    sent = {name.decode(): value.decode() for name, value in HEADERS.items()} | {"cache-control": "no-store"} | headers
-    return JSONResponse(error_body(message, code), status.value, sent)
+    common = {name.decode(): value.decode() for name, value in HEADERS.items()}
+    return JSONResponse(error_body(message, code), status.value, common | {"cache-control": "no-store"} | headers)

@@ -78,7 +78,7 @@ class Automatic:
     async def resolve(self, operation: Operation, context: Context, _headers: Mapping[bytes, bytes], /) -> Operation:
         await context.user()
         if not operation.query:
-            return found(operation, self._remembered.get(operation.document_id))
+            return _named(operation, self._remembered.get(operation.document_id))
         if sha256(operation.query.encode()).hexdigest() != operation.document_id:
             raise BadRequest("The sha256Hash is not that of the query.", code="PERSISTED_QUERY_HASH_MISMATCH")
         if isinstance(await self._documents.get(operation.query), Document):
@@ -106,7 +106,7 @@ class Trusted:
         if listed is None and self._is_gateway(headers):
             return await self._automatic.resolve(operation, context, headers) if operation.document_id else operation
         if not operation.query:
-            return found(operation, listed)
+            return _named(operation, listed)
         if operation.document_id:
             raise PersistedQueryNotSupported("PersistedQueryNotSupported")  # as Apollo's clients look for it
         raise PersistedQueryOnly("Only the operations that PERSISTED_OPERATIONS lists are run.")
@@ -116,7 +116,7 @@ class Trusted:
         return any(compare_digest(sent, secret) for secret in self._secrets)
 
 
-def found(operation: Operation, query: str | None) -> Operation:
+def _named(operation: Operation, query: str | None) -> Operation:
     """The operation with the document that was found; PersistedQueryNotFound where that is none."""
     if query is None:
         raise PersistedQueryNotFound("PersistedQueryNotFound")  # the message that Apollo's clients look for

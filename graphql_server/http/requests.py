@@ -23,7 +23,7 @@ JSON_BYTES = 1024 * 1024
 # So much is read and prepared for somebody whom the user server has not been asked about yet: a document of 4 kB may
 # take 20 milliseconds, and introspection has 2 kB.
 SHORT_BYTES = 4 * 1024
-REMEMBERED = 100  # of those, what they hold
+REMEMBERED = 100  # of those, what they ask for
 # So much of forms is in memory at once. Each counts for a mebibyte at most, since larger files lie on the disk, and no
 # longer than for these seconds while it comes.
 FORMS_BYTES, FORM_BYTES, FORM_SECONDS = 8 * 1024 * 1024, 1024 * 1024, 0.1
@@ -52,12 +52,12 @@ class Plain:
 
     def __init__(self, deadlines: Deadlines) -> None:
         self._deadlines = deadlines
-        self._strings, self._bodies = lru_cache(REMEMBERED)(_of_string), lru_cache(REMEMBERED)(_of_body)
+        self._remembered = lru_cache(REMEMBERED)(_read)
 
     async def of_string(self, string: bytes, admit: Admit) -> Operation:
         """The operation of a GET request's query string; `admit` is asked as for a body."""
         if len(string) <= SHORT_BYTES:
-            return self._strings(string)
+            return self._remembered(_of_string, string)
         await admit()
         return _of_string(string)
 
@@ -75,7 +75,7 @@ class Plain:
                 await admit()
                 admitted = True
             if not body.more:
-                return _of_body(text) if isinstance(text, bytearray) or admitted else self._bodies(text)
+                return _of_body(text) if isinstance(text, bytearray) or admitted else self._remembered(_of_body, text)
             # It can be added to without being copied each time.
             text = text if isinstance(text, bytearray) else bytearray(text)
             text += await body.piece()
@@ -87,6 +87,10 @@ def _check(headers: Headers) -> None:
         raise BadRequest("Send application/json or multipart/form-data.", 415, "UNSUPPORTED_MEDIA_TYPE")
     if b"content-encoding" in headers and headers[b"content-encoding"].strip().lower() != b"identity":
         raise BadRequest("Send the body as it is, not encoded.", 415, "UNSUPPORTED_MEDIA_TYPE")
+
+
+def _read(read: Callable[[bytes], Operation], text: bytes) -> Operation:
+    return read(text)
 
 
 def _of_body(text: bytes | bytearray) -> Operation:

@@ -26,6 +26,8 @@ from graphql_server.schema.cost import PUT_OFF, Cost
 # Each fragment and list that is put off is kept and told of by itself, for 0.1 milliseconds of the event loop's time
 # that graphql-core takes at one go. What would leave more for later than so many is answered at once.
 MOST_PUT_OFF = 500
+# Characters of a document that is kept with an operation: what is parsed of it may take two hundred times as much.
+LONGEST_KEPT = 4 * 1024
 CONDITIONS = (GraphQLIncludeDirective.name, GraphQLSkipDirective.name)
 
 
@@ -34,7 +36,7 @@ class Operation:
     """What a client wants to have run; a `document_id` names a persisted one, whose query need not be sent.
 
     Clients send the same ones over and over, so one that has been answered as planned keeps its `plan`, and what that
-    has made of its variables; it then belongs to one executor.
+    has made of its variables, and a persisted one keeps itself as `resolved`; it then belongs to one executor.
     """
 
     query: str
@@ -43,13 +45,14 @@ class Operation:
     document_id: str = ""
     plan: Plan | None = field(default=None, init=False)
     coerced: VariableValues | None = field(default=None, init=False)
-    found: "Operation | None" = field(default=None, init=False)
+    resolved: "Operation | None" = field(default=None, init=False)
 
     def of(self, query: str) -> "Operation":
-        """The same with this document, which it has named; where it has named that before, with its plan."""
-        if self.found is None or self.found.query != query:
-            self.found = replace(self, query=query)
-        return self.found
+        """The same with the document that it names, and with its plan where it has come before with a short one."""
+        resolved = self.resolved or replace(self, query=query)
+        if len(query) <= LONGEST_KEPT:
+            self.resolved = resolved
+        return resolved
 
 
 class Document:
