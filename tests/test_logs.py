@@ -38,6 +38,26 @@ def test_an_event_is_a_line_of_json_with_its_time_level_logger_and_request() -> 
     }
 
 
+def test_the_line_of_a_request_has_what_the_application_around_it_has_bound() -> None:
+    (line,) = logged(
+        """
+import asyncio
+from graphql_server.http.log import RequestLog
+async def app(scope, receive, send):
+    await send({"type": "http.response.start", "status": 204})
+    await send({"type": "http.response.body"})
+async def around():
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": [(b"x-request-id", b"r-1")]}
+    with structlog.contextvars.bound_contextvars(tenant="acme"):
+        await RequestLog(app)(scope, None, lambda message: asyncio.sleep(0))
+    await asyncio.sleep(0)
+asyncio.run(around())
+"""
+    )
+    event: dict[str, Any] = json.loads(line)
+    assert (event["event"], event["tenant"], event["request_id"]) == ("request", "acme", "r-1")
+
+
 def test_what_libraries_log_comes_through_the_same_pipe() -> None:
     lines = logged(
         "logging.getLogger('uvicorn.error').info('Started %s', 'it')\n"
