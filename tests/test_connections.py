@@ -16,6 +16,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from graphql_server.http import inlet, protocol
+from graphql_server.http.connections import LEFT_SECONDS
 from tests.servers import TOKEN, listening, running, settings_for
 from tests.test_request_log import UPGRADE
 from tests.test_websocket import masked
@@ -150,6 +151,8 @@ def test_what_an_application_answers_wrongly_is_a_500_or_broken_off_and_nothing_
     with listening(lifespan_or(wrong)) as url, connected(url) as connection:
         connection.sendall(GET * 2)
         received = until_closed(connection)
+        closed = time.monotonic()
+    assert time.monotonic() - closed < LEFT_SECONDS - 1  # who closes then is not waited for any longer
     refused = kind in list(WRONG)[:5]
     assert received.count(b"HTTP/1.1 500 ") == refused
     assert received.count(b"HTTP/1.1 200 ") == (not refused)

@@ -75,9 +75,12 @@ def test_a_query_of_many_slow_statements_ends_in_one_error_and_frees_its_connect
 
 def test_what_is_put_off_for_later_parts_ends_in_time_too(slow: tuple[Server, Relay], place: str) -> None:
     server, _ = slow
-    with stranger(server.settings.database_url) as other:
+    with stranger(server.settings.database_url) as other, ThreadPoolExecutor() as threads:
         other.run("LOCK TABLES image_info WRITE")
-        parts = merged(ask(server, f"{{ untrained {{ title ... @defer {{ {PAGES} }} }} }}"))
+        asked = threads.submit(lambda: merged(ask(server, f"{{ untrained {{ title ... @defer {{ {PAGES} }} }} }}")))
+        time.sleep(SECONDS + 1)
+        other.run("UNLOCK TABLES")  # what was begun ends now, and nothing more is begun
+    parts = asked.result()
     assert parts.data == {"untrained": {"title": "untrained"}}
     assert {error["extensions"]["code"] for error in parts.errors} == {TIMED_OUT}
     assert value(read(place), "database_statement_duration_seconds_count") < 10

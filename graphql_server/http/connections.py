@@ -116,6 +116,7 @@ class Connection(HttpToolsProtocol):
             return
         self._ended, self._left = True, LEFT_BYTES
         self.pipeline.clear()
+        self.flow.resume_reading()
         self.transport.write_eof()
         self._unset_keepalive_if_required()
         self._close_later(LEFT_SECONDS)
