@@ -20,6 +20,11 @@ def by_get(request: dict[str, Any]) -> dict[str, str]:
     return {key: value if isinstance(value, str) else orjson.dumps(value).decode() for key, value in request.items()}
 
 
+def both_ways(query: str) -> list[dict[str, Any]]:
+    """What `send` is told to have a query run by its hash, by POST and by GET."""
+    return [{"json": hashed(query)}, {"method": "GET", "params": by_get(hashed(query))}]
+
+
 # The shapes that front ends' compilers write.
 def codegen(*queries: str) -> dict[str, Any]:
     """As graphql-codegen's client preset writes it, with hashAlgorithm: 'sha256'."""

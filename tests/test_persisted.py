@@ -1,7 +1,6 @@
 """Automatic persisted queries, as Apollo's clients send them."""
 
 from collections.abc import Generator
-from typing import Any
 
 import httpx
 import pytest
@@ -12,7 +11,7 @@ from graphql_server.schema.limits import LONGEST_DOCUMENT
 from graphql_server.schema.operations import LONGEST_KEPT
 from tests.front_door import ANSWER, assert_refused, code, send, send_form
 from tests.live import IMAGES, MULTIPART, SSE, START, connected, events, parts
-from tests.persisted import by_get, hashed, sha256_of
+from tests.persisted import both_ways, by_get, hashed, sha256_of
 from tests.photos import photo
 from tests.servers import SAVE_FIX, Server
 from tests.shared import sharing
@@ -53,8 +52,7 @@ def test_a_named_query_that_comes_again_is_answered_anew_and_to_nobody_else(shar
     counts = list[int]()
     for seed in (91, 92, 93):
         shared.save(photo(seed=seed))
-        requests: list[dict[str, Any]] = [{"json": hashed(query)}, {"params": by_get(hashed(query)), "method": "GET"}]
-        for request in requests:
+        for request in both_ways(query):
             counts.append(send(shared, **request).json()["data"]["untrained"]["images"]["totalCount"])
             assert code(send(shared, **request, headers={"authorization": "Bearer nobody"})) == "UNAUTHENTICATED"
     assert counts == sorted(counts)
@@ -69,8 +67,7 @@ def test_a_short_named_query_that_comes_again_keeps_its_plan(
     send(shared, json={"query": query, **hashed(query)})
     coerced, coerce = list[object](), Variables.coerced
     monkeypatch.setattr(Variables, "coerced", lambda self, sent: coerced.append(sent) or coerce(self, sent))  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
-    requests: list[dict[str, Any]] = [{"json": hashed(query)}, {"params": by_get(hashed(query)), "method": "GET"}]
-    for request in requests:
+    for request in both_ways(query):
         del coerced[:]
         for _ in range(3):
             assert send(shared, **request).json() == ANSWER

@@ -29,8 +29,7 @@ class Body:
         self._began, self._patience = time.monotonic(), float(BODY_SECONDS)
         declared = headers.get(b"content-length", b"")
         self._size = 0
-        if declared.isdigit() and int(declared) > most:
-            raise self._too_large
+        self._hold(int(declared) if declared.isdigit() else 0)
 
     async def piece(self) -> bytes:
         """The next piece; there are others as long as `more` is true."""
@@ -40,8 +39,7 @@ class Body:
             raise BadRequest("The request broke off.")
         piece, self.more = message.get("body", b""), message.get("more_body", False)
         self._size += len(piece)
-        if self._size > self._most:
-            raise self._too_large
+        self._hold(self._size)
         if self.more:
             took = time.monotonic() - self._began
             self._patience = min(BODY_SECONDS, BODY_SECONDS + self._size / LEAST_RATE - took)
@@ -54,9 +52,9 @@ class Body:
         except TimeoutError:
             raise BadRequest("The body came too slowly.", 408, "REQUEST_TIMEOUT") from None
 
-    @property
-    def _too_large(self) -> BadRequest:
-        return BadRequest(f"The request is larger than {self._most} bytes.", 413, "PAYLOAD_TOO_LARGE")
+    def _hold(self, size: int) -> None:
+        if size > self._most:
+            raise BadRequest(f"The request is larger than {self._most} bytes.", 413, "PAYLOAD_TOO_LARGE")
 
 
 def json_of(text: str | bytes | bytearray, what: str) -> Any:

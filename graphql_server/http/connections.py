@@ -82,8 +82,7 @@ class Connection(HttpToolsProtocol):
     def answered(self) -> None:
         if self.transport.is_closing():
             return
-        if self.flow.read_paused:
-            self.flow.resume_reading()
+        self.flow.resume_reading()
         if self.pipeline:
             self._start(self.pipeline.pop())
             return

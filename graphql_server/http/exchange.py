@@ -129,9 +129,8 @@ class Exchange:
             self._connection.fail()
 
     def receive(self) -> Awaitable[Message]:
-        flow = self._connection.flow
-        if flow.read_paused and not self.over:
-            flow.resume_reading()
+        if not self.over:
+            self._connection.flow.resume_reading()
         return Received(self._message()) if self._heard and not self._awaited else self._next()
 
     async def _next(self) -> Message:

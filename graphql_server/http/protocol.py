@@ -80,13 +80,11 @@ class Protocol(Connection):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_head, self._began_now, self._head = True, True, 0
-        if self._deadline:
-            self._stop_waiting()  # its own time begins with what has just come
+        self._stop_waiting()  # its own time begins with what has just come
 
     def on_headers_complete(self) -> None:
         self._in_head, self._in_body, self._head = False, True, 0
-        if self._deadline:
-            self._stop_waiting()
+        self._stop_waiting()
         size = len(self.url) + sum(map(len, chain.from_iterable(self.headers)))
         if size > HEAD_BYTES or len(self.headers) > HEADERS:
             message = f"The headers are larger than {HEAD_BYTES} bytes or more than {HEADERS}."

@@ -6,6 +6,7 @@ GraphQL over HTTP: https://graphql.github.io/graphql-over-http/draft/
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import lru_cache
+from operator import call
 from typing import Any
 
 from starlette.datastructures import QueryParams
@@ -52,7 +53,7 @@ class Plain:
 
     def __init__(self, deadlines: Deadlines) -> None:
         self._deadlines = deadlines
-        self._remembered = lru_cache(REMEMBERED)(_read)
+        self._remembered = lru_cache(REMEMBERED)(call)
 
     async def of_string(self, string: bytes, admit: Admit) -> Operation:
         """The operation of a GET request's query string; `admit` is asked as for a body."""
@@ -87,10 +88,6 @@ def _check(headers: Headers) -> None:
         raise BadRequest("Send application/json or multipart/form-data.", 415, "UNSUPPORTED_MEDIA_TYPE")
     if b"content-encoding" in headers and headers[b"content-encoding"].strip().lower() != b"identity":
         raise BadRequest("Send the body as it is, not encoded.", 415, "UNSUPPORTED_MEDIA_TYPE")
-
-
-def _read(read: Callable[[bytes], Operation], text: bytes) -> Operation:
-    return read(text)
 
 
 def _of_body(text: bytes | bytearray) -> Operation:
