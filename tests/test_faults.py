@@ -363,11 +363,12 @@ def test_nobody_who_waits_for_a_connection_is_overtaken(migrated_mysql: str, med
 
     async def run() -> None:
         async with (
-            opened(settings_for(migrated_mysql, media_root, database_pool=2)) as parts,
+            opened(settings_for(migrated_mysql, media_root, database_pool=1)) as parts,
             asyncio.TaskGroup() as all_,
         ):
             for number in range(len(counts)):
                 all_.create_task(ask(number, parts.album.database.fetch))
 
     asyncio.run(run())
-    assert max(counts) - min(counts) <= 2, counts
+    # At two connections one may take longer than the other, and who has it falls behind.
+    assert max(counts) - min(counts) <= 1, counts
