@@ -32,11 +32,11 @@ serve: .venv/installed ## install what is needed and start the demo; PORT=8000
 
 test: .venv/testing examples/node_modules/.some lint types ## run every check, on SQLite and MySQL; ARGS="-k seal" goes to pytest
 	@scripts/debian-packages $(PROGRAMS)
-	scripts/with-engine mysql $(BIN)/pytest -n auto $(ARGS)
+	scripts/with-engine mysql $(BIN)/pytest -n auto --dist worksteal $(ARGS)
 
 test-mariadb: .venv/testing examples/node_modules/.some ## run pytest on SQLite and MariaDB
 	@scripts/debian-packages $(PROGRAMS)
-	scripts/with-engine mariadb $(BIN)/pytest -n auto $(ARGS)
+	scripts/with-engine mariadb $(BIN)/pytest -n auto --dist worksteal $(ARGS)
 
 chaos: .venv/testing ## kill, freeze, fill up and cut off what the server needs; 10 minutes, as root
 	@scripts/debian-packages libfaketime mount

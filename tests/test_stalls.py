@@ -112,7 +112,7 @@ def test_a_folder_that_stalls_while_files_are_placed_holds_no_lock_and_leaves_no
 def test_who_waits_behind_saves_that_the_folder_holds_up_is_not_told_that_the_database_is_away(
     stall: Stall, database_url: str, media_root: Path
 ) -> None:
-    with running(settings_for(database_url, media_root, database_seconds=2 * SECONDS)) as server:
+    with running(settings_for(database_url, media_root, database_seconds=3 * SECONDS)) as server:
         server.save(photo())
         stall.at(disk, "place")
         stall.begin()
