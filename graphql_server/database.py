@@ -121,6 +121,7 @@ class Database:
             raise SettingsError(f"DATABASE_URL: the database cannot be reached: {reason}") from None
 
     async def close(self) -> None:
+        await self.engine.close()
         with self._context:
             await self._context.connections.close_all()
 

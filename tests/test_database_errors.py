@@ -5,6 +5,7 @@ from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -133,6 +134,22 @@ def test_queries_that_nobody_waits_for_any_more_are_ended_and_do_not_pile_up(ser
         assert [codes(answer) for wave in waves for answer in wave.result()] == [[TIMED_OUT]] * 24
         assert 0 < max(found) <= 2
         wait_until(lambda: codes(impatient.result(LIST)) == [])
+
+
+@pytest.mark.parametrize("engine", ["mysql"])
+def test_who_is_refused_one_more_connection_waits_for_those_that_there_are(
+    server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url, media_root, name = server.settings.database_url, server.settings.media_root, f"u{uuid4().hex[:12]}"
+    ask(url, f"CREATE USER '{name}'@'%' IDENTIFIED BY 'secret' WITH MAX_USER_CONNECTIONS 2")
+    try:
+        ask(url, f"GRANT ALL ON {url.rsplit('/', 1)[1]}.* TO '{name}'@'%'")
+        with running(settings_for(re.sub(r"//[^@]+@", f"//{name}:secret@", url), media_root)) as narrow:
+            answers = at_once(narrow, [asking(LIST)] * 100, clients=20)
+    finally:
+        ask(url, f"DROP USER '{name}'@'%'")
+    assert [codes(answer) for answer in answers] == [[]] * 100
+    assert re.search(r"no further connection.*max_user_connections", capsys.readouterr().out)
 
 
 @pytest.mark.parametrize("engine", ["sqlite"])

@@ -372,3 +372,13 @@ def test_nobody_who_waits_for_a_connection_is_overtaken(migrated_mysql: str, med
     asyncio.run(run())
     # At two connections one may take longer than the other, and who has it falls behind.
     assert max(counts) - min(counts) <= 1, counts
+
+
+def test_a_connection_that_is_long_in_being_made_holds_up_nobody_whom_another_serves(
+    relayed: tuple[Server, Relay],
+) -> None:
+    server, relay = relayed
+    server.data(LIST)
+    relay.ignoring = True
+    relay.delay = 0.05  # so that two want a connection at the same time
+    assert {tuple(codes(answer)) for answer in at_once([server], [asking(LIST)] * 20, clients=5)} == {()}

@@ -55,6 +55,9 @@ class Engine(Protocol):
         """One connection that nobody else uses until the block ends."""
         ...
 
+    async def close(self) -> None:
+        """Close the connections that Tortoise does not keep."""
+
     def failure(self, error: BaseException) -> Failure:
         """Tell what an error means, which may be Tortoise's or the driver's."""
         ...

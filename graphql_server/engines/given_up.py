@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from asyncmy.connection import Connection
 from asyncmy.errors import MySQLError
+from tortoise.exceptions import DBConnectionError
 
 
 class GivenUp:
@@ -29,7 +30,7 @@ class GivenUp:
 
     async def _work(self) -> None:
         try:
-            with suppress(MySQLError, OSError, RuntimeError):  # It is away, and with it what ran.
+            with suppress(MySQLError, OSError, DBConnectionError):  # It is away, and with it what ran.
                 async with asyncio.timeout(self._seconds):
                     await self._end_all()
         finally:

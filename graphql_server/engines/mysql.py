@@ -1,4 +1,4 @@
-"""MySQL and MariaDB, by the pool of connections that Tortoise keeps."""
+"""MySQL and MariaDB, by a pool of connections."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
@@ -14,6 +14,7 @@ from tortoise.exceptions import DBConnectionError
 from graphql_server.engines import Failure, Row, cause_of
 from graphql_server.engines.codes import MEANINGS, UNKNOWN
 from graphql_server.engines.given_up import GivenUp
+from graphql_server.engines.pool import Pool
 from graphql_server.figures import Slots
 
 # Statements that a connection keeps prepared: MySQL need not read them again, and their rows come in binary, which
@@ -39,26 +40,6 @@ async def _execute(connection: Connection, sql: str, args: Sequence[Any]) -> Seq
     await cursor.execute(text, args)
     # There is one result, and all of it has come, so that nothing is left to be closed.
     return await cursor.fetchall()
-
-
-async def _acquired(pool: Any) -> Connection:
-    """A connection that may have to be made, apart from whoever waits.
-
-    The driver connects by `asyncio.wait_for`, which on Python 3.11 may lose a cancellation and go on.
-    """
-    acquiring = asyncio.ensure_future(pool.acquire())
-    try:
-        await asyncio.wait([acquiring])
-    except asyncio.CancelledError:
-        acquiring.cancel()
-        acquiring.add_done_callback(partial(_give_back, pool))
-        raise
-    return acquiring.result()
-
-
-def _give_back(pool: Any, acquiring: "asyncio.Future[Connection]") -> None:
-    if not acquiring.cancelled() and not acquiring.exception():
-        pool.release(acquiring.result())
 
 
 class MySQLSession:
@@ -97,16 +78,13 @@ class MySQL:
 
     def __init__(self, client: MySQLClient, seconds: float) -> None:
         self.client = client
-        self.slots = Slots()
         self.seconds = seconds
         self._read_timeout: float | None = client.extra.get("read_timeout")
-        self._opening = asyncio.Lock()
-        # The driver's pool lets whoever comes just then overtake those who wait, for seconds where many do.
-        self._room = asyncio.Semaphore(client.pool_maxsize)
+        self._pool = Pool(self._connect, client.pool_maxsize)
         self._given_up = GivenUp(self._connect, client.extra["read_timeout"])
 
     async def fetch(self, sql: str, args: Sequence[Any]) -> Sequence[Row]:
-        connection: Any = await self._acquire()
+        connection: Any = await self._pool.acquire()
         try:
             # Prepared only here, for that breaks the driver's cursors of dictionaries, which Tortoise uses in
             # transactions. Whoever calls waits for this only so long; a second limit would cost as much as a read.
@@ -117,73 +95,59 @@ class MySQL:
             raise
         finally:
             connection._stmt_cache_size, connection._read_timeout = 0, self._read_timeout  # noqa: SLF001
-        self._release(connection)
+        self._pool.release(connection)
         return rows
 
     @asynccontextmanager
     async def session(self) -> AsyncGenerator[MySQLSession]:
-        connection = await self._acquire()
+        connection = await self._pool.acquire()
         try:
             yield MySQLSession(self.client, connection, self.seconds)
         except BaseException as error:
             self._leave(connection, error)
             raise
-        self._release(connection)
-
-    async def _acquire(self) -> Connection:
-        self.slots.waiting += 1
-        try:
-            await self._room.acquire()
-            try:
-                pool: Any = self.client._pool or await self._pool()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - as below
-                connection = await (pool.acquire() if pool.freesize and not pool.cond.locked() else _acquired(pool))
-            except BaseException:
-                self._room.release()
-                raise
-        except RuntimeError as error:
-            # What the driver raises where the server hangs up at once, having too many connections for instance.
-            raise DBConnectionError(str(error)) from error
-        finally:
-            self.slots.waiting -= 1
-        self.slots.used += 1
-        return connection
+        self._pool.release(connection)
 
     def _leave(self, connection: Connection, error: BaseException) -> None:
         """Give a connection back after an error; where that was a cancellation, once nothing runs on it any more."""
         cancelled = not isinstance(error, Exception)
         # The driver hangs up on an answer that nobody waits for.
         if cancelled and not cast("Any", connection).connected:
-            self._given_up.end(connection.thread_id(), partial(self._release, connection))
+            self._given_up.end(connection.thread_id(), partial(self._pool.release, connection))
             return
         if cancelled or self.failure(error).kind == "away":
             connection.close()
-        self._release(connection)
-
-    def _release(self, connection: Connection) -> None:
-        self.slots.used -= 1
-        pool: Any = self.client._pool  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - as below
-        pool.release(connection)
-        self._room.release()
-
-    async def _pool(self) -> Any:
-        pool = self.client._pool  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - Tortoise waits for it without a limit
-        if pool is None:
-            async with self._opening:
-                if self.client._pool is None:  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-                    await self.client.create_connection(with_db=True)
-            pool = self.client._pool  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-        return pool
+        self._pool.release(connection)
 
     async def _connect(self) -> Connection:
-        """A connection beside the pool's."""
-        connection = Connection(**cast("Any", self.client._pool)._conn_kwargs)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - as above
-        await connection.connect()
+        client = self.client
+        connection = Connection(
+            host=client.host,
+            port=client.port,
+            user=client.user,
+            password=client.password,
+            database=client.database,
+            charset=client.charset,
+            autocommit=True,
+            **client.extra,
+        )
+        try:
+            await connection.connect()
+        except RuntimeError as error:
+            # What the driver raises where the server hangs up at once, having too many connections for instance.
+            raise DBConnectionError(str(error)) from error
         return connection
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+    @property
+    def slots(self) -> Slots:
+        return self._pool.slots
 
     @property
     def connections(self) -> int:
-        pool: Any = self.client._pool  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - Tortoise does not tell
-        return pool.size if pool else 0
+        return self._pool.size
 
     def failure(self, error: BaseException) -> Failure:
         cause = cause_of(error)

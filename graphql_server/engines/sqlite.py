@@ -95,6 +95,8 @@ class Sqlite:
     def connections(self) -> int:
         return int(self.client._connection is not None)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - Tortoise does not tell
 
+    async def close(self) -> None: ...
+
     def failure(self, error: BaseException) -> Failure:
         cause = cause_of(error)
         name: str = getattr(cause, "sqlite_errorname", "") if isinstance(cause, sqlite3.Error) else ""

@@ -22,6 +22,7 @@ class Relay:
         self._cut: tuple[bytes, bool] | None = None
         self.port = 0
         self.delay = 0.0  # seconds, for whatever clients say
+        self.ignoring = False  # new connections, of which then nothing is passed on
 
     def up(self) -> None:
         """Listen, on the same port each time."""
@@ -73,6 +74,9 @@ class Relay:
             self._flowing.clear()
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.ignoring:
+            self._writers.add(writer)
+            return
         with suppress(OSError):
             there, back = await asyncio.open_connection(*self._target)
             self._writers |= {writer, back}
