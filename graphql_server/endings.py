@@ -1,8 +1,11 @@
 """Waiting for the end of what goes on although its task is cancelled, so that what follows may undo it."""
 
 import asyncio
+from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 async def ended(work: "asyncio.Future[Any]", seconds: float | None = None) -> None:
@@ -12,3 +15,14 @@ async def ended(work: "asyncio.Future[Any]", seconds: float | None = None) -> No
     while not work.done() and (end is None or loop.time() < end):
         with suppress(asyncio.CancelledError):
             await asyncio.wait([work], timeout=None if end is None else end - loop.time())
+
+
+async def to_the_end(call: Coroutine[Any, Any, T]) -> T:
+    """Await a call to its end; where the task is cancelled meanwhile, that is raised after it."""
+    task = asyncio.ensure_future(call)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await ended(task)
+        task.result()
+        raise

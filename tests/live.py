@@ -122,9 +122,11 @@ def events(response: httpx.Response) -> Iterator[tuple[str, Any]]:
 def parts(response: httpx.Response) -> Iterator[Any]:
     """The bodies of a multipart response as soon as the boundary behind each has come."""
     text = "\r\n"
+    begun = False  # what comes before the first boundary is no part
     for piece in response.iter_text():
         text += piece
         while "\r\n--graphql" in text:
             part, _, text = text.partition("\r\n--graphql")
-            if body := part.partition("\r\n\r\n")[2]:
-                yield orjson.loads(body)
+            if begun:
+                yield orjson.loads(part.partition("\r\n\r\n")[2])
+            begun = True

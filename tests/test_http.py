@@ -33,6 +33,11 @@ def test_a_query_may_come_by_get_and_by_post(shared: Server) -> None:
     assert send(shared, "GET", params={**asked, "variables": '{"pk": -1}'}).json() == expected
 
 
+def test_no_cache_keeps_an_answer_that_only_its_user_may_have(shared: Server) -> None:
+    for answer in (send(shared, "GET", params={"query": QUERY}), send(shared, "GET", params={"query": "{"})):
+        assert answer.headers["cache-control"] == "no-store"
+
+
 def test_a_mutation_by_get_is_405_and_changes_nothing(shared: Server) -> None:
     before = holdings(shared.settings)
     mutation = 'mutation { createDataset(input: {title: "Lunch"}) { dataset { pk } } }'

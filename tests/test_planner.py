@@ -138,7 +138,7 @@ def test_made_up_operations_have_the_same_answer_planned_and_plain_and_in_parts(
 
 async def compare(server: Reader) -> None:
     limits = Limits(cost=1_000_000)
-    plain = Plain(limits, 20, introspection=True)
+    plain = Plain(limits, 20, {}, introspection=True)
     async with parts_of(server) as parts:
         sure = await columns.sure(parts.album.database)
         assert bool(sure) == server.settings.database_url.startswith("mysql")
@@ -173,7 +173,7 @@ def test_made_up_mutations_have_the_same_payloads_planned_and_plain(
 async def compare_payloads(server: Reader) -> None:
     """All are sent a second time, when they have their effect no more."""
     limits = Limits(cost=1_000_000)
-    plain = Plain(limits, 20, introspection=True)
+    plain = Plain(limits, 20, {}, introspection=True)
     async with parts_of(server) as parts:
         fast = Executor(limits, 20, await columns.sure(parts.album.database), introspection=True)
         known: dict[str, Any] = {**await known_of(plain, parts), **inputs()}

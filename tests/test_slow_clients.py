@@ -313,6 +313,21 @@ def memory(process: Process) -> int:
     return int(pages) * resource.getpagesize()
 
 
+def test_a_form_of_many_files_keeps_a_mebibyte_of_them_in_memory(served: tuple[Process, Server]) -> None:
+    process, server = served
+    server.save(photo())
+    before = memory(process)
+    given = {**server.headers, "graphql-require-preflight": "1", "content-length": "120000000"}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in given.items())
+    head = HEAD.replace(b"application/json", b"multipart/form-data; boundary=b") + lines.encode()
+    part = b'--b\r\ncontent-disposition: form-data; name="%d"; filename="a.jpg"\r\n\r\n%b\r\n'
+    with socket.create_connection(("127.0.0.1", process.port), 30) as connection:
+        connection.sendall(head + b"\r\n")
+        for number in range(60):
+            connection.sendall(part % (number, bytes(MEGABYTE - 1000)))
+        assert memory(process) - before < 20 * MEGABYTE
+
+
 def test_clients_that_do_not_read_a_picture_cost_little_memory_and_do_not_hold_the_end_up(
     picture: Path, tmp_path: Path
 ) -> None:

@@ -1,8 +1,11 @@
 """The protocol graphql-transport-ws: who gets in, what is refused, and how a connection ends."""
 
+import asyncio
 import ctypes
 import socket
 import struct
+import threading
+import time
 from collections.abc import Generator
 from contextlib import suppress
 from pathlib import Path
@@ -12,15 +15,20 @@ import httpx
 import pytest
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 
-from graphql_server.http import inlet, streams, transports
+from graphql_server.engines.mysql import MySQLSession
+from graphql_server.engines.sqlite import SqliteSession
+from graphql_server.http import inlet, streams, transport_ws, transports
 from graphql_server.logs import HARMLESS
+from tests.chaos.mysql import await_lock, stranger
+from tests.holdings import files_in
 from tests.live import CHANGES, IMAGES, MULTIPART, SSE, Client, connected, events, following, parts, streaming
 from tests.photos import photo
 from tests.processes import server_of, settings_of, started, users_listening
 from tests.rows import sql, untrained_pk
-from tests.servers import TOKEN, Server, running, settings_for
+from tests.servers import TOKEN, Server, UserServer, running, settings_for
 from tests.shared import sharing
 from tests.test_request_log import UPGRADE
+from tests.together import CREATE, REMOVE
 from tests.waiting import wait_until
 
 QUERY = "{ untrained { title } }"
@@ -144,6 +152,21 @@ def test_a_client_that_says_nothing_is_sent_away(quick: Server) -> None:
         assert client.closed() == (4408, "Connection initialisation timeout")
 
 
+def test_a_user_server_that_takes_its_time_does_not_count_as_a_client_that_says_nothing(
+    quick: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport_ws, "INIT_SECONDS", 0.1)
+    answer = UserServer.__call__
+
+    async def late(users: UserServer, request: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(0.3)
+        return answer(users, request)
+
+    monkeypatch.setattr(UserServer, "__call__", late)
+    with connected(quick) as client:
+        client.begin()
+
+
 @pytest.mark.parametrize("protocols", [("graphql-ws",), ("soap",)])
 def test_other_protocols_are_refused(quick: Server, protocols: tuple[str, ...]) -> None:
     with connected(quick, *protocols) as client:
@@ -186,6 +209,53 @@ def test_an_operation_that_the_client_ends_is_ended_and_its_id_is_free(quick: Se
         assert client.event() == {"title": "untrained"}
 
 
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_mutation_that_has_begun_comes_to_its_end_whatever_its_client_does(
+    server: Server, engine: str, monkeypatch: pytest.MonkeyPatch, *, gone: bool
+) -> None:
+    image, committed = server.save(photo()), threading.Event()
+    session: Any = {"mysql": MySQLSession, "sqlite": SqliteSession}[engine]
+    commit = session.commit
+
+    async def slowly(self: Any) -> None:
+        await commit(self)
+        committed.set()
+        await asyncio.sleep(0.2)
+
+    monkeypatch.setattr(session, "commit", slowly)
+    with connected(server) as client:
+        client.begin()
+        client.subscribe(REMOVE, pk=image["pk"])
+        assert committed.wait(30)
+        if not gone:
+            client.send(type="complete", id="1")
+            client.subscribe(QUERY, "2")
+            client.event("2")
+    wait_until(lambda: files_in(server.settings.media_root) == {})
+
+
+@pytest.mark.parametrize("engine", ["mysql"], indirect=True)
+def test_a_mutation_that_is_under_way_when_the_server_stops_is_done_and_told(
+    database_url: str, media_root: Path
+) -> None:
+    with users_listening() as users:
+        settings = settings_of(database_url, media_root, users)
+        with (
+            started(media_root.parent, "serve", **settings) as process,
+            connected(server_of(process, settings)) as client,
+        ):
+            client.begin()
+            with stranger(database_url) as other:
+                other.run("SELECT pk FROM dataset_info FOR UPDATE")
+                client.subscribe(CREATE, title="Lunch")
+                await_lock(database_url)
+                process.popen.terminate()
+                time.sleep(0.3)
+            assert client.event()["dataset"]["title"] == "Lunch"
+            assert client.closed()[0] == 1001
+            assert process.popen.wait(20) == 0
+
+
 def test_who_follows_is_cut_off_when_the_token_dies(quick: Server) -> None:
     with following(quick) as client, streaming(quick, SSE) as stream, streaming(quick, MULTIPART) as multipart:
         del quick.user_server.users[TOKEN]
@@ -206,6 +276,12 @@ def test_more_connections_than_a_worker_takes_are_sent_away(database_url: str, m
         with streaming(server, SSE) as stream:
             ((_, data), _) = list(events(stream))
             assert data["errors"][0]["extensions"]["code"] == "TOO_MANY_SUBSCRIPTIONS"
+        with streaming(server, MULTIPART) as stream:
+            (data,) = list(parts(stream))
+            assert data["errors"][0]["extensions"]["code"] == "TOO_MANY_SUBSCRIPTIONS"
+        with streaming(server, SSE, CREATE, title="Lunch") as stream:
+            ((_, data), _) = list(events(stream))
+            assert data["data"]["createDataset"]["dataset"]["title"] == "Lunch"  # which follows nothing
         client.socket.close()
         wait_until(lambda: welcome(server))
 

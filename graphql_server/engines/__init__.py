@@ -5,18 +5,16 @@ one keeps the connection for ever when BEGIN fails or is cancelled: on MySQL a s
 time, and on SQLite the only connection.
 """
 
-import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, suppress
-from typing import Any, Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol
 
 from tortoise.backends.base.client import BaseDBAsyncClient
 from tortoise.exceptions import DBConnectionError, OperationalError
 
-from graphql_server.endings import ended
+from graphql_server.endings import to_the_end
 from graphql_server.figures import Slots
 
-T = TypeVar("T")
 Row = tuple[Any, ...]
 
 
@@ -88,14 +86,3 @@ async def roll_back(session: Session) -> None:
     """Roll back to the end, even when the task is cancelled meanwhile; a lost connection has rolled back."""
     with suppress(Exception):
         await to_the_end(session.rollback())
-
-
-async def to_the_end(call: Coroutine[Any, Any, T]) -> T:
-    """Await a call to its end; where the task is cancelled meanwhile, that is raised after it."""
-    task = asyncio.ensure_future(call)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await ended(task)
-        task.result()
-        raise

@@ -8,7 +8,8 @@ from typing import Any, Literal, cast
 
 from tortoise.backends.sqlite.client import SqliteClient, SqliteTransactionWrapper
 
-from graphql_server.engines import Failure, Row, cause_of, to_the_end
+from graphql_server.endings import to_the_end
+from graphql_server.engines import Failure, Row, cause_of
 from graphql_server.figures import Slots
 
 WRITABLE = Failure("away", "let the server write the database's file and its folder")

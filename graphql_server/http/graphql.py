@@ -24,6 +24,8 @@ from graphql_server.schema.parts import Parts
 RESPONSE = "application/graphql-response+json"
 JSON = "application/json"
 CONTENT_TYPES = {kind: (b"content-type", f"{kind}; charset=utf-8".encode()) for kind in (JSON, RESPONSE)}
+# A cache in between must not give one user's answer to another, who may have sent the same to the letter.
+NO_STORE = (b"cache-control", b"no-store")
 NO_HEADERS: Mapping[bytes, bytes] = MappingProxyType({})
 Page = Callable[[], Awaitable[Response]]
 
@@ -41,7 +43,7 @@ class Reply:
 
     def __init__(self, status: int, kind: str, body: bytes, headers: Mapping[bytes, bytes] = NO_HEADERS) -> None:
         self._status = status
-        self._headers = [CONTENT_TYPES[kind], (b"content-length", b"%d" % len(body)), *headers.items()]
+        self._headers = [CONTENT_TYPES[kind], NO_STORE, (b"content-length", b"%d" % len(body)), *headers.items()]
         self._body = body
 
     async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:

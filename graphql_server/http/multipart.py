@@ -16,7 +16,7 @@ from graphql_server.http.bodies import Body
 
 MOST_TEXTS, MOST_FILES = 2, 100
 TEXT_BYTES = 1024 * 1024
-FILE_BYTES = 1024 * 1024  # of a file that are kept in memory; a larger one lies in the folder for temporary files
+FILES_BYTES = 1024 * 1024  # of a form's files that are kept in memory; others lie in the folder for temporary files
 HEAD_BYTES = 4 * 1024  # of each part
 BOUNDARY_BYTES = 256  # the standard has 70
 DISPOSITION = re.compile(rb"^content-disposition:([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
@@ -29,6 +29,7 @@ class Form:
         self.parts: dict[str, bytes | UploadFile] = {}
         self._texts = 0
         self._files: list[UploadFile] = []
+        self._memory = FILES_BYTES  # that is left
 
     async def add(self, name: str, file_name: str | None, pieces: "_Pieces") -> None:
         """Read a part, a file or a text."""
@@ -37,13 +38,16 @@ class Form:
             self.parts[name] = await pieces.content(TEXT_BYTES)
             return
         _counted(len(self._files) + 1, MOST_FILES, "files")
-        kept = cast("BinaryIO", SpooledTemporaryFile(max_size=FILE_BYTES))  # noqa: SIM115 - closed with the form
-        self.parts[name] = file = UploadFile(kept, size=0, filename=file_name)
+        # Of a size of 0 it would keep all.
+        kept = SpooledTemporaryFile(max_size=max(1, self._memory))  # noqa: SIM115 - closed with the form
+        self.parts[name] = file = UploadFile(cast("BinaryIO", kept), size=0, filename=file_name)
         self._files.append(file)
         last = False
         while not last:
             piece, last = await pieces.before(pieces.boundary)
             await file.write(piece)
+        if file.size and file.size <= self._memory:
+            self._memory -= file.size
 
     async def close(self) -> None:
         for file in self._files:

@@ -76,23 +76,28 @@ class Response(StreamingResponse):
     def __init__(self, shape: Format, answers: AsyncGenerator[Answer] | Answer, live: Live, token: str | None) -> None:
         """One answer is for a client that takes nothing but a stream."""
         headers = {**NOT_BUFFERED, "Content-Type": shape.media_type}
-        super().__init__(_frames(shape, answers, live, token), headers=headers)
+        frames = _only(shape, answers) if isinstance(answers, Answer) else _frames(shape, answers, live, token)
+        super().__init__(frames, headers=headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope[LASTING] = True
         await super().__call__(scope, receive, send)
 
 
+async def _only(shape: Format, answer: Answer) -> AsyncGenerator[bytes]:
+    yield shape.begin + shape.frame(answer) + shape.end
+
+
 async def _frames(
-    shape: Format, answers: AsyncGenerator[Answer] | Answer, live: Live, token: str | None
+    shape: Format, answers: AsyncGenerator[Answer], live: Live, token: str | None
 ) -> AsyncGenerator[bytes]:
     coming = asyncio.Queue[Answer | DatasetServerError | None](1)
     tasks = list[asyncio.Task[None]]()
+    yield shape.begin
     try:
         with live.admitted(shape.transport) as line:
-            told = _once(answers) if isinstance(answers, Answer) else line.follow(answers)
-            tasks += [asyncio.create_task(_answer(told, coming)), asyncio.create_task(_end(line, token, coming))]
-            yield shape.begin
+            answering, ending = _answer(line.follow(answers), coming), _end(line, token, coming)
+            tasks += [asyncio.create_task(answering), asyncio.create_task(ending)]
             async for answer in _until_end(coming):
                 yield shape.frame(answer) if answer else shape.heartbeat
         yield shape.end
@@ -103,10 +108,6 @@ async def _frames(
     finally:
         for task in tasks:
             task.cancel()
-
-
-async def _once(answer: Answer) -> AsyncGenerator[Answer]:
-    yield answer
 
 
 async def _answer(answers: AsyncGenerator[Answer], coming: "asyncio.Queue[Answer | DatasetServerError | None]") -> None:

@@ -46,9 +46,9 @@ class Connection:
         self._line = line
         self._headers = requests.headers_of(socket.scope)
         self._token = token_of(self._headers)
-        self._asked = False
-        self._known = asyncio.Event()
+        self._asked, self._known = asyncio.Event(), asyncio.Event()
         self._operations: dict[str, asyncio.Task[None]] = {}
+        self._answering = set[asyncio.Task[None]]()  # of those, but for what is followed
 
     async def serve(self) -> int:
         """Raises Closed where the server ends it, and WebSocketDisconnect where the client has."""
@@ -66,12 +66,15 @@ class Connection:
     async def _watch(self) -> None:
         try:
             async with asyncio.timeout(INIT_SECONDS):
-                await self._known.wait()
+                await self._asked.wait()
         except TimeoutError:
             raise Closed(4408, "Connection initialisation timeout") from None
+        await self._known.wait()
         try:
             await self._line.watch(self._token)
         except ServerStopping as error:
+            if self._answering:
+                await asyncio.wait(self._answering)
             raise Closed(GOING_AWAY, str(error)) from None
         except Unauthenticated:
             raise Closed(FORBIDDEN, "Forbidden: the token has died") from None
@@ -110,9 +113,9 @@ class Connection:
                 raise Closed(4400, "This is no message of graphql-transport-ws")
 
     async def _initialise(self, payload: object) -> None:
-        if self._asked:
+        if self._asked.is_set():
             raise Closed(4429, "Too many initialisation requests")
-        self._asked = True
+        self._asked.set()
         self._token = _token_in(payload) or self._token
         try:
             await self._live.users.authenticate(self._token)
@@ -135,7 +138,9 @@ class Connection:
             operation = requests.operation_of(payload)
         except BadRequest as error:
             raise Closed(4400, str(error)) from None
-        self._operations[name] = tasks.create_task(self._operate(name, operation))
+        self._operations[name] = task = tasks.create_task(self._operate(name, operation))
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
 
     async def _operate(self, name: str, operation: Operation) -> None:
         began = time.perf_counter()
@@ -157,6 +162,7 @@ class Connection:
             self._live.operations.add(answers.operation, answers.outcome, answers.codes, began)
             return await self._sent(name, answers)
         assert not isinstance(answers, Parts)
+        self._answering.discard(self._operations[name])
         self._live.operations.add(SUBSCRIPTION, "ok", [], began)
         async with aclosing(self._line.follow(answers)) as events:
             async for answer in events:

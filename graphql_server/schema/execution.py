@@ -5,7 +5,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from inspect import isawaitable
-from types import MappingProxyType
 from typing import Any, cast
 
 import structlog
@@ -17,6 +16,7 @@ from graphql.execution import (  # half typed by graphql-core
 from strawberry.schema.config import StrawberryConfig
 
 from graphql_server.deadlines import Deadline, Deadlines
+from graphql_server.endings import to_the_end
 from graphql_server.errors import BadRequest, QueryTooComplex, Unavailable
 from graphql_server.planner import Payloads, Plan, Planner, Sure
 from graphql_server.schema.answers import Answer, answer_of, formatted, refused, timed_out, told
@@ -65,7 +65,7 @@ class Executor:
         self,
         limits: Limits,
         seconds: float,
-        sure: Mapping[tuple[str, str], Sure] = MappingProxyType({}),
+        sure: Mapping[tuple[str, str], Sure],
         *,
         introspection: bool,
     ) -> None:
@@ -109,8 +109,7 @@ class Executor:
                     if data is not None:
                         operation.plan = None if document.in_parts else plan
                         return Answer({"data": data}, operation="query")
-                payloads = plan if isinstance(plan, Payloads) else None
-                return await self._run(document, ready, payloads, operation, context, deadline, mutations=mutations)
+                return await self._run(document, ready, plan, operation, context, deadline, mutations=mutations)
         except TimeoutError:
             return timed_out()
 
@@ -118,7 +117,7 @@ class Executor:
         self,
         document: Document,
         ready: Ready,
-        payloads: Payloads | None,
+        plan: Plan | Payloads | None,
         operation: Operation,
         context: Context,
         deadline: Deadline,
@@ -130,13 +129,16 @@ class Executor:
             raise BadRequest(ONLY_STREAMS, 406, "NOT_ACCEPTABLE")
         if not mutations and kind is not OperationType.QUERY:
             raise BadRequest("GET only queries; send mutations by POST.", 405, "METHOD_NOT_ALLOWED")
+        if isinstance(plan, Payloads):
+            result = self._with_payloads(plan, document.node, operation, context)
+        else:
+            self.handed_over += 1
+            result = self._by_core(document.node, operation, context)
         if kind is OperationType.MUTATION:
             deadline.lift()
             context.hurry(deadline.end, self._seconds)
-        if payloads:
-            return answer_of(await self._with_payloads(payloads, document.node, operation, context), kind.value)
-        self.handed_over += 1
-        return answer_of(await self._by_core(document.node, operation, context), kind.value)
+            result = to_the_end(result)  # also where its client has gone
+        return answer_of(await result, kind.value)
 
     async def _as_put_off(self, document: Document, operation: Operation, context: Context) -> Answer | Parts:
         self.handed_over += 1
