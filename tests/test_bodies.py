@@ -175,9 +175,12 @@ def test_operations_that_come_as_a_file_are_refused(shared: Server) -> None:
     assert_refused(send_form(shared, ..., PLACES, files), 400, "BAD_REQUEST")
 
 
-def test_an_upload_that_comes_as_a_field_is_refused(shared: Server) -> None:
-    files = {"0": (None, photo())}
-    assert_refused(send_form(shared, OPERATIONS, PLACES, files), 400, "BAD_REQUEST")
+def test_an_upload_that_comes_as_a_text_is_told_to_come_as_a_file(shared: Server) -> None:
+    """So does what curl is given without an @ before its name."""
+    answer = send_form(shared, OPERATIONS, {"photo": ["variables.file"]}, {"photo": (None, b"photo.jpg")})
+    assert_refused(answer, 400, "BAD_REQUEST")
+    expected = "The form's field 'photo' came as a text; send it as a file, with a filename."
+    assert answer.json()["errors"][0]["message"] == expected
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ TEXT_BYTES = 1024 * 1024
 FILES_BYTES = 1024 * 1024  # of a form's files that are kept in memory; others lie in the folder for temporary files
 HEAD_BYTES = 4 * 1024  # of each part
 BOUNDARY_BYTES = 256  # the standard has 70
+TEXTS = ("operations", "map")  # all others are files
 DISPOSITION = re.compile(rb"^content-disposition:([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
 
 
@@ -34,6 +35,8 @@ class Form:
     async def add(self, name: str, file_name: str | None, pieces: "_Pieces") -> None:
         """Read a part, a file or a text."""
         if file_name is None:
+            if name not in TEXTS:
+                raise BadRequest(f"The form's field {name[:100]!r} came as a text; send it as a file, with a filename.")
             self._texts = _counted(self._texts + 1, MOST_TEXTS, "texts")
             self.parts[name] = await pieces.content(TEXT_BYTES)
             return
