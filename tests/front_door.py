@@ -16,7 +16,8 @@ PREFLIGHT = {"graphql-require-preflight": "1"}
 
 
 def send(server: Server, method: str = "POST", path: str = "/graphql", **others: Any) -> httpx.Response:
-    headers = {**server.headers, **others.pop("headers", {})}
+    headers = httpx.Headers(server.headers)
+    headers.update(others.pop("headers", {}))
     with httpx.Client(verify=False) as client:
         return client.request(method, f"{server.url}{path}", headers=headers, timeout=30, **others)
 

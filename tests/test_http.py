@@ -104,6 +104,13 @@ def test_a_client_that_takes_neither_type_gets_406(shared: Server, accept: str) 
     assert_refused(send(shared, json={"query": QUERY}, headers={"accept": accept}), 406, "NOT_ACCEPTABLE")
 
 
+@pytest.mark.parametrize("kind", [JSON, RESPONSE])
+def test_an_accept_of_several_lines_is_one(shared: Server, kind: str) -> None:
+    lines = [("accept", "text/html"), ("accept", kind)]
+    answer = send(shared, json={"query": QUERY}, headers=lines)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, f"{kind}; charset=utf-8")
+
+
 FAILING: dict[str, dict[str, Any]] = {
     "GRAPHQL_PARSE_FAILED": {"query": "{"},
     "GRAPHQL_VALIDATION_FAILED": {"query": "{ nothing }"},

@@ -488,6 +488,8 @@ async def test_a_picture_that_the_browser_has_is_not_sent_again(media: Media) ->
                 assert answer.content == b""
                 assert answer.headers["etag"] == etag
                 assert "immutable" in answer.headers["cache-control"]
+        lines = [("if-none-match", '"other"'), ("if-none-match", etag)]
+        assert (await web.get(address, headers=lines)).status_code == 304
 
 
 async def test_two_pictures_never_share_an_etag(media: Media) -> None:

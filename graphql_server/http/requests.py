@@ -3,7 +3,8 @@
 GraphQL over HTTP: https://graphql.github.io/graphql-over-http/draft/
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import lru_cache
 from operator import call
@@ -32,8 +33,17 @@ STRANGER_BYTES = 16 * 1024  # of a message on a WebSocket, which brings the toke
 
 
 def headers_of(scope: Scope) -> Headers:
-    """A request's headers by their names in small letters; of two with one name, the first."""
-    return dict(reversed(scope["headers"]))
+    """A request's headers by their names in small letters; several lines with one name are one (RFC 9110, 5.3)."""
+    lines = scope["headers"]
+    headers = dict(lines)
+    return headers if len(headers) == len(lines) else _joined(lines)
+
+
+def _joined(lines: Iterable[tuple[bytes, bytes]]) -> Headers:
+    values = defaultdict[bytes, list[bytes]](list)
+    for name, value in lines:
+        values[name].append(value)
+    return {name: b", ".join(each) for name, each in values.items()}
 
 
 def is_form(headers: Headers) -> bool:
