@@ -99,7 +99,19 @@ def test_the_answer_has_the_media_type_that_the_client_prefers(shared: Server, a
     assert (answer.status_code, answer.json()) == (200, ANSWER)
 
 
-@pytest.mark.parametrize("accept", ["text/html", "image/*", "application/json;q=0", "text/html, x"])
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "text/html",
+        "image/*",
+        "application/json;q=0",
+        "text/html, x",
+        "text/event-stream;q=0",
+        "text/event-stream; Q=0.000, text/html",
+        "multipart/mixed;subscriptionSpec=1.0;q=0",
+        "multipart/mixed;incrementalSpec=v0.2;q=0.0",
+    ],
+)
 def test_a_client_that_takes_neither_type_gets_406(shared: Server, accept: str) -> None:
     assert_refused(send(shared, json={"query": QUERY}, headers={"accept": accept}), 406, "NOT_ACCEPTABLE")
 

@@ -212,7 +212,7 @@ def test_multipart_events_are_streamed_to_whoever_accepts_them(server: Server) -
     assert [part["payload"]["data"]["imageSaved"]["image"]["pk"] for part in (first, second)] == saved
 
 
-@pytest.mark.parametrize("accept", ["application/json", "*/*", "multipart/mixed, application/json"])
+@pytest.mark.parametrize("accept", ["application/json", "*/*", "multipart/mixed, application/json", f"{SSE};q=0, */*"])
 def test_whoever_accepts_no_stream_is_told_how_to_follow(server: Server, accept: str) -> None:
     answer = server.post(IMAGES, accept=accept)
     assert_refused(answer, 406, "NOT_ACCEPTABLE")

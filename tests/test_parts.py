@@ -92,6 +92,7 @@ OTHERS = {
     "GraphiQL": f"{JSON}, multipart/mixed",
     "Relay's and fetch's": JSON,
     "another version": f"multipart/mixed;incrementalSpec=v0.1, {JSON}",
+    "none": f"multipart/mixed;incrementalSpec=v0.2;q=0, {JSON}",
 }
 
 

@@ -8,7 +8,7 @@ import orjson
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from graphql_server.http.streams import NOT_BUFFERED
+from graphql_server.http.streams import NOT_BUFFERED, accepted
 from graphql_server.schema.answers import Answer
 
 MEDIA_TYPE = "multipart/mixed;boundary=graphql;incrementalSpec=v0.2"
@@ -17,11 +17,9 @@ HEADERS = {**NOT_BUFFERED, "Content-Type": MEDIA_TYPE}
 
 def wanted(accept: str) -> bool:
     """Whether a client that sends this Accept reads parts as they are written here; older ways are not."""
-    for item in accept.lower().split(","):
-        name, *parameters = (part.strip() for part in item.split(";"))
-        if name == "multipart/mixed" and "incrementalspec=v0.2" in (part.replace('"', "") for part in parameters):
-            return True
-    return False
+    return any(
+        name == "multipart/mixed" and "incrementalspec=v0.2" in parameters for name, parameters in accepted(accept)
+    )
 
 
 async def once(answer: Answer) -> AsyncGenerator[dict[str, Any]]:

@@ -5,7 +5,8 @@ Multipart: https://www.apollographql.com/docs/graphos/routing/operations/subscri
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+import re
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from graphql_server.schema.answers import Answer, refused
 HEARTBEAT_SECONDS = 10.0
 # A request with this key in its scope has its answer's head long before its end, and is not slow for that.
 LASTING = "graphql_server.lasting"
+REFUSED = re.compile(r"q=0(\.0*)?")
 NOT_BUFFERED = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
@@ -61,13 +63,20 @@ Format = EventStream | MultipartEvents
 
 def wanted(accept: str) -> Format | None:
     """How a client that sends this Accept wants a subscription to be answered, if it takes one at all."""
-    for item in accept.lower().split(","):
-        name, *parameters = (part.strip() for part in item.split(";"))
+    for name, parameters in accepted(accept):
         if name == "text/event-stream":
             return EventStream()
-        if name == "multipart/mixed" and "subscriptionspec=1.0" in (part.replace('"', "") for part in parameters):
+        if name == "multipart/mixed" and "subscriptionspec=1.0" in parameters:
             return MultipartEvents()
     return None
+
+
+def accepted(accept: str) -> Iterator[tuple[str, list[str]]]:
+    """The media types that an Accept names and does not refuse, each with its parameters."""
+    for item in accept.lower().replace('"', "").split(","):
+        name, *parameters = (part.strip() for part in item.split(";"))
+        if not any(map(REFUSED.fullmatch, parameters)):
+            yield name, parameters
 
 
 class Response(StreamingResponse):
