@@ -81,6 +81,19 @@ def test_a_long_answer_outlives_that_time_whatever_is_sent_behind_its_request(be
     assert received.endswith(b"0\r\n\r\n")
 
 
+@pytest.mark.parametrize("fields", [b"", b"connection: keep-alive\r\n"])
+def test_an_answer_of_unknown_length_ends_with_the_connection_where_the_client_knows_no_chunks(fields: bytes) -> None:
+    async def long(_request: Request) -> Response:
+        return StreamingResponse(iter([b"one ", b"two ", b"", b"three"]))
+
+    with listening(Starlette(routes=[Route("/{path:path}", long)])) as url, connected(url) as connection:
+        connection.sendall(b"GET / HTTP/1.0\r\n" + fields + b"\r\n")
+        head, _, received = until_closed(connection).partition(b"\r\n\r\n")
+    assert received == b"one two three"
+    assert b"transfer-encoding" not in head
+    assert b"connection: close" in head
+
+
 def test_a_body_that_goes_on_behind_its_refusal_is_no_head(database_url: str, media_root: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(protocol, "HEAD_SECONDS", 0.1)

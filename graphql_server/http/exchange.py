@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Generator, Iterable
+from collections.abc import Awaitable, Generator, Iterable, Iterator
 from typing import Any, Protocol
 
 from starlette.types import ASGIApp, Message, Scope
@@ -178,7 +178,7 @@ class Exchange:
             lines.append(b"connection: close\r\n")
         if self.scope["method"] == "HEAD" or status in (204, 304):
             length = 0
-        if length is None:
+        if length is None and self._framed:
             lines.append(b"transfer-encoding: chunked\r\n")
         lines.append(b"\r\n")
         self._head, self._left = b"".join(lines), length
@@ -188,7 +188,7 @@ class Exchange:
 
     def _go_on(self, piece: bytes, *, more: bool) -> None:
         if self._left is None:
-            self._write(b"%x\r\n%b\r\n" % (len(piece), piece) if piece else b"", b"" if more else b"0\r\n\r\n")
+            self._write(*(_chunks(piece, more=more) if self._framed else (piece,)))
         elif self.scope["method"] == "HEAD":
             self._write(b"")
         else:
@@ -198,6 +198,11 @@ class Exchange:
             self._write(piece)
         if not more:
             self._complete()
+
+    @property
+    def _framed(self) -> bool:
+        """Whether the client reads chunks; to one of HTTP/1.0 the connection's end is the answer's."""
+        return self.scope["http_version"] != "1.0"
 
     def _write(self, *pieces: bytes) -> None:
         whole = [*filter(None, (self._head, *pieces))]
@@ -211,3 +216,10 @@ class Exchange:
         if not self.keep_alive:
             self._connection.end()
         self._connection.answered()
+
+
+def _chunks(piece: bytes, *, more: bool) -> Iterator[bytes]:
+    if piece:
+        yield b"%x\r\n%b\r\n" % (len(piece), piece)
+    if not more:
+        yield b"0\r\n\r\n"
