@@ -36,6 +36,12 @@ from graphql_server.users import Users
 if TYPE_CHECKING:
     from graphql_server.traces import Tracing  # It takes OpenTelemetry, which need not be installed.
 
+# What pages of other origins may send: also what joins traces, and the name that Apollo Client is given for itself.
+ALLOWED_HEADERS = (
+    *("Authorization", "Content-Type", "access_token", "X-Request-Id", "traceparent", "tracestate"),
+    *("apollographql-client-name", "apollographql-client-version", *forms.PREFLIGHT_HEADERS),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Parts:
@@ -205,7 +211,7 @@ def _cors(settings: Settings, app: ASGIApp) -> ASGIApp:
         app,
         allow_origins=settings.cors_origins,
         allow_methods=["GET", "POST"],
-        allow_headers=["Authorization", "Content-Type", "access_token", "X-Request-Id", *forms.PREFLIGHT_HEADERS],
+        allow_headers=ALLOWED_HEADERS,
         expose_headers=["X-Request-Id"],
         max_age=600,
     )

@@ -201,6 +201,7 @@ def test_pages_of_the_named_origins_may_call_and_no_others(tmp_path: Path) -> No
     named = "https://review.example"
     with running(settings_for(url, tmp_path / "media", cors_origins=(named,))) as server:
         wanted = "authorization, content-type, access_token, graphql-require-preflight, x-request-id"
+        wanted += ", traceparent, tracestate, apollographql-client-name, apollographql-client-version"
         asked = preflight(server, named, wanted)
         assert (asked.status_code, asked.headers["access-control-allow-origin"]) == (200, named)
         called = send(server, json={"query": QUERY}, headers={"origin": named})
