@@ -297,6 +297,13 @@ def test_a_large_body_of_a_stranger_is_not_prepared(shared: Server) -> None:
         assert [error["extensions"]["code"] for error in answer.json().get("errors", [])] == codes
 
 
+def test_a_form_that_is_encoded_is_415(shared: Server) -> None:
+    answer = send_form(shared, OPERATIONS, PLACES, None, **PREFLIGHT, **{"content-encoding": "gzip"})
+    assert_refused(answer, 415, "UNSUPPORTED_MEDIA_TYPE")
+    plain = send_form(shared, OPERATIONS, PLACES, None, **PREFLIGHT, **{"content-encoding": "identity"})
+    assert "errors" not in plain.json()
+
+
 def test_a_json_body_that_is_encoded_is_415(shared: Server) -> None:
     answer = shared.post("{ untrained { pk } }", {}, **{"content-encoding": "gzip"})
     assert_refused(answer, 415, "UNSUPPORTED_MEDIA_TYPE")

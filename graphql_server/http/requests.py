@@ -78,7 +78,8 @@ class Plain:
         A large document takes long to prepare, so `admit` is asked before more than a little is read, and raises for
         strangers.
         """
-        _check(headers)
+        _check_type(headers)
+        _check_encoding(headers)
         body = Body(headers, receive, JSON_BYTES, self._deadlines)
         text, admitted = await body.piece(), False
         while True:
@@ -92,10 +93,12 @@ class Plain:
             text += await body.piece()
 
 
-def _check(headers: Headers) -> None:
-    """Refuse what is no JSON, or encoded."""
+def _check_type(headers: Headers) -> None:
     if _kind(headers.get(b"content-type", b"")) not in (b"application/json", b"application/graphql-response+json"):
         raise BadRequest("Send application/json or multipart/form-data.", 415, "UNSUPPORTED_MEDIA_TYPE")
+
+
+def _check_encoding(headers: Headers) -> None:
     if b"content-encoding" in headers and headers[b"content-encoding"].strip().lower() != b"identity":
         raise BadRequest("Send the body as it is, not encoded.", 415, "UNSUPPORTED_MEDIA_TYPE")
 
@@ -134,6 +137,7 @@ class Forms:
         Files are written to disk as they come, so `admit` is asked before, and raises for strangers.
         """
         forms.check_preflight(headers)
+        _check_encoding(headers)
         await admit()
         declared = headers.get(b"content-length", b"")
         size = min(int(declared), FORM_BYTES) if declared.isdigit() else FORM_BYTES
