@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import httpx
 from starlette.applications import Starlette
@@ -201,7 +202,8 @@ def _routes(settings: Settings, parts: Parts, live: Live) -> list[BaseRoute]:
 
 def _media_paths(settings: Settings) -> set[str]:
     """Where pictures are served: at MEDIA_URL if it is a path, and always at /media, which a proxy may stand before."""
-    return {"/media", settings.media_url} if settings.media_url.startswith("/") else {"/media"}
+    # Paths of requests come decoded.
+    return {"/media", unquote(settings.media_url)} if settings.media_url.startswith("/") else {"/media"}
 
 
 def _cors(settings: Settings, app: ASGIApp) -> ASGIApp:

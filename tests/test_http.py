@@ -12,6 +12,7 @@ from graphql_server import migrations
 from graphql_server.http import graphiql
 from tests.front_door import ANSWER, JSON, QUERY, RESPONSE, assert_refused, code, send
 from tests.holdings import holdings
+from tests.photos import photo
 from tests.servers import Server, running, settings_for
 from tests.shared import sharing
 
@@ -177,6 +178,19 @@ def test_readyz_is_503_while_the_media_folder_is_gone(shared: Server) -> None:
     assert (answer.status_code, answer.json()["failing"]) == (503, ["media"])
     assert send(shared, "GET", "/healthz").status_code == 200
     assert send(shared, "GET", "/readyz").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/pictures", "/b%C3%BCcher"])
+def test_pictures_are_served_where_media_url_says(tmp_path: Path, path: str) -> None:
+    url = f"sqlite://{tmp_path / 'test.db'}"
+    asyncio.run(migrations.run(url, lambda name: None))
+    with running(settings_for(url, tmp_path / "media", media_url=path)) as server:
+        address = server.save(content := photo())["url"]
+        assert address.startswith(f"{path}/")
+        answer = server.get(address)
+        assert (answer.status_code, answer.content) == (200, content)
+        refused = server.get(address.replace("signature=", "signature=x"))
+        assert_refused(refused, 403, "FORBIDDEN")
 
 
 # Other origins
