@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 ORIGIN = re.compile(r"https?://[^/?#\s]+")  # as browsers write it: a longer one would never be met
 OUR_PATHS = ("/graphql", "/graphiql", "/healthz", "/readyz")
@@ -77,8 +77,10 @@ web_address = address("http", "https")
 
 def path_or_address(text: str) -> str:
     url = text.rstrip("/")
-    if not url.startswith(("/", "http://", "https://")) or f"/{url.split('/')[1]}" in OUR_PATHS:
+    if not url.startswith(("/", "http://", "https://")):
         raise ValueError("must be a path (/media) or an address (https://media.example)")
+    if (begin := f"/{unquote(url).split('/')[1]}") in OUR_PATHS:
+        raise ValueError(f"must not begin with {begin}, where the server itself answers")
     if "?" in url or "#" in url:
         raise ValueError("must have no ? and no #, since the pictures' names are put behind it")
     return url if url.startswith("/") else web_address(url)

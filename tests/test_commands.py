@@ -215,6 +215,14 @@ def test_a_path_for_pictures_may_begin_as_another_of_ours_does() -> None:
     assert setting("media_url", {"MEDIA_URL": "/graphqlpics/"}) == "/graphqlpics"
 
 
+@pytest.mark.parametrize("path", ["/graphql/pictures", "/healthz", "/graph%71l"])
+def test_a_path_for_pictures_that_the_server_needs_is_told_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], environ: dict[str, str], path: str
+) -> None:
+    result = run(monkeypatch, capsys, "serve", **{**environ, "MEDIA_URL": path})
+    assert_one_line(result, f"MEDIA_URL='{path}'", "the server itself answers")
+
+
 def test_sqlite_with_two_workers_is_one_line_that_says_why(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], environ: dict[str, str]
 ) -> None:
