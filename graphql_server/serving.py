@@ -143,7 +143,7 @@ def listen(
     )
     with _port(host, port) as listener:
         ready()
-        log.info("listening", address=f"http://{host}:{port}", workers=config.workers)
+        log.info("listening", address=f"http://{place(host, port)}", workers=config.workers)
         server = uvicorn.Server(config)
         if config.workers > 1:
             return Workers(config, sockets=[listener]).serve()
@@ -174,16 +174,22 @@ def _exit(_signal: int, _frame: object) -> None:
     sys.exit(0)
 
 
+def place(host: str, port: int) -> str:
+    """A host and its port as they stand in an address."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def _port(host: str, port: int, setting: str = "PORT or HOST") -> socket.socket:
+    address = place(host, port)
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, kind, protocol, _, address = found[0]
-        return _bound(socket.socket(family, kind, protocol), address)
+        family, kind, protocol, _, to = found[0]
+        return _bound(socket.socket(family, kind, protocol), to)
     except UnicodeError:
-        raise SettingsError(f"Cannot listen on {host}:{port}: this is no host name; choose another {setting}") from None
+        raise SettingsError(f"Cannot listen on {address}: this is no host name; choose another {setting}") from None
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise SettingsError(f"Cannot listen on {host}:{port}: {reason}; choose another {setting}") from None
+        raise SettingsError(f"Cannot listen on {address}: {reason}; choose another {setting}") from None
 
 
 def _bound(listener: socket.socket, address: Any) -> socket.socket:

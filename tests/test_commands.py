@@ -422,6 +422,27 @@ def test_the_demo_starts_on_an_empty_folder_and_keeps_its_data_at_the_second_sta
     assert tokens[0] != tokens[1]
 
 
+@pytest.mark.parametrize(("host", "shown"), [("0.0.0.0", "127.0.0.1"), ("::", "[::1]")])
+def test_a_demo_that_listens_everywhere_names_an_address_that_a_browser_opens(
+    tmp_path: Path, host: str, shown: str
+) -> None:
+    with started(tmp_path, "demo", "--folder", str(tmp_path / "demo"), HOST=host) as process:
+        (address,) = re.findall(r"    (http://\S+)#token=", process.output.read_text())
+        assert address == f"http://{shown}:{process.port}/graphql"
+        page = httpx.get(address, headers={"accept": "text/html"}, verify=False, trust_env=False)
+        assert page.headers["content-type"].startswith("text/html")
+
+
+def test_a_host_of_ipv6_stands_in_brackets_before_its_port(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    given = ["media", "--plain"]
+    with started(tmp_path, *given, HOST="::", MEDIA_ROOT=str(tmp_path)) as process:
+        assert process.await_line("listening")["address"] == f"http://[::]:{process.port}"
+        result = run(monkeypatch, capsys, *given, f"--port={process.port}", HOST="::", MEDIA_ROOT=str(tmp_path))
+        assert_one_line(result, f"Cannot listen on [::]:{process.port}")
+
+
 @pytest.mark.parametrize("name", ["media", "demo-users"])
 @pytest.mark.parametrize("port", ["0", "65536", "99999", "http"])
 def test_a_port_that_is_none_is_one_line(

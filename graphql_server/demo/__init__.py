@@ -26,11 +26,12 @@ from graphql_server.app import create_app, opened
 from graphql_server.demo.drawings import Drawing, drawings
 from graphql_server.errors import SettingsError
 from graphql_server.fixes import Fix
-from graphql_server.serving import calm_collector, listen
+from graphql_server.serving import calm_collector, listen, place
 from graphql_server.settings import Settings
 
 NAMED = 3  # so many of the drawings go into a named dataset, the others into the untrained one
 TITLE = "First steps"
+HERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what a browser opens where a server listens everywhere
 WELCOME = """
 The demo is ready. Open this in a browser:
 
@@ -58,8 +59,7 @@ def _serve(settings: Settings, folder: Path) -> int:
     transport = httpx.ASGITransport(users(token))
     asyncio.run(_prepare(settings))
     calm_collector()
-    host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host  # noqa: S104 - only compared
-    address = f"http://{host}:{settings.port}"
+    address = f"http://{place(HERE.get(settings.host, settings.host), settings.port)}"
     welcome = WELCOME.format(address=address, token=token, folder=folder)
     return listen(
         create_app(settings, transport),
