@@ -71,8 +71,7 @@ def _demo(options: argparse.Namespace) -> int:
 def _demo_users(options: argparse.Namespace) -> int:
     from graphql_server import demo
 
-    token, seconds = os.environ.get("DEMO_TOKEN", ""), setting("shutdown_seconds", os.environ)
-    return demo.run_users(token, setting("host", os.environ), _port(options), seconds)
+    return demo.run_users(os.environ, _port(options))
 
 
 def _migrate(_options: argparse.Namespace) -> int:

@@ -532,3 +532,13 @@ def test_the_demos_user_server_knows_one_token(tmp_path: Path) -> None:
             for token in (TOKEN, "another")
         ]
     assert [answer.status_code for answer in asked] == [200, 401]
+
+
+def test_the_demos_user_server_logs_as_the_settings_say(tmp_path: Path) -> None:
+    with (
+        started(tmp_path, "demo-users", DEMO_TOKEN=TOKEN, LOG_FORMAT="text") as told,
+        started(tmp_path, "demo-users", DEMO_TOKEN=TOKEN, LOG_LEVEL="error") as silent,
+    ):
+        pass
+    assert f"listening address={told.url}" in told.output.read_text()
+    assert silent.output.read_text() == ""

@@ -9,7 +9,7 @@ import fcntl
 import hmac
 import io
 import secrets
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
@@ -27,7 +27,7 @@ from graphql_server.demo.drawings import Drawing, drawings
 from graphql_server.errors import SettingsError
 from graphql_server.fixes import Fix
 from graphql_server.serving import calm_collector, listen, place
-from graphql_server.settings import Settings
+from graphql_server.settings import Settings, setting
 
 NAMED = 3  # so many of the drawings go into a named dataset, the others into the untrained one
 TITLE = "First steps"
@@ -145,12 +145,14 @@ class _Bytes:
         return self._file.read(size)
 
 
-def run_users(token: str, host: str, port: int, shutdown_seconds: int) -> int:
+def run_users(environ: Mapping[str, str], port: int) -> int:
     """Serve the demo's user server alone, for a server in another container."""
+    token = environ.get("DEMO_TOKEN")
     if not token:
         raise SettingsError("DEMO_TOKEN is not set: the one token that this user server knows")
-    logs.configure("json", "info")
-    return listen(users(token), host, port, shutdown_seconds=shutdown_seconds)
+    logs.configure(setting("log_format", environ), setting("log_level", environ))
+    seconds = setting("shutdown_seconds", environ)
+    return listen(users(token), setting("host", environ), port, shutdown_seconds=seconds)
 
 
 def users(token: str) -> Starlette:
