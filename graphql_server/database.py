@@ -215,6 +215,13 @@ def _reason(cause: BaseException) -> str:
 def _try(file: str, *, create: bool) -> None:
     if not create and not Path(file).exists():
         raise SettingsError(f"DATABASE_URL: there is no file {file!r}; graphql-server migrate makes a new database")
-    # Tortoise's driver would leave a thread behind that complains on stderr.
-    with closing(sqlite3.connect(file)) as connection:
-        connection.execute("PRAGMA schema_version")
+    try:
+        # Tortoise's driver would leave a thread behind that complains on stderr.
+        with closing(sqlite3.connect(file)) as connection:
+            connection.execute("PRAGMA schema_version")
+    except sqlite3.OperationalError as error:
+        if not error.sqlite_errorname.startswith("SQLITE_CANTOPEN"):
+            raise
+        raise SettingsError(
+            f"DATABASE_URL: the file {file!r} cannot be opened; make its folder, and let the server write both"
+        ) from None

@@ -186,6 +186,15 @@ def test_a_path_of_sqlite_that_is_mistyped_is_one_line_and_makes_no_file(
     assert not file.exists()
 
 
+@pytest.mark.parametrize("place", ["missing/test.db", "."])
+def test_a_file_of_sqlite_that_cannot_be_opened_is_one_line_that_names_it_and_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, place: str
+) -> None:
+    file = str(tmp_path / place)
+    result = run(monkeypatch, capsys, "migrate", DATABASE_URL=f"sqlite://{file}")
+    assert_one_line(result, "DATABASE_URL", file, "make its folder")
+
+
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite://:memory:"])
 def test_sqlite_without_a_file_is_told_to_have_one(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], environ: dict[str, str], url: str
