@@ -140,6 +140,17 @@ def test_a_number_that_is_too_long_is_refused_by_name(production: Server, number
 
 
 @pytest.mark.parametrize(
+    "query",
+    ["{ a" * 201 + "}" * 201, f"{{ a(a: {'[' * 200 + ']' * 200}) }}", f"query($a: {'[' * 201}Int{']' * 201}) {{ a }}"],
+    ids=["fields", "values", "types"],
+)
+def test_a_document_that_is_too_deep_to_be_read_is_told_how_deep_it_may_be(production: Server, query: str) -> None:
+    (error,) = production.result(query)["errors"]
+    assert error["message"] == "The document nests fields, values or types more than 200 levels deep."
+    assert error["extensions"]["code"] == "QUERY_TOO_COMPLEX"
+
+
+@pytest.mark.parametrize(
     ("query", "value"),
     [
         ("mutation($v: [SaveFixInput!]!) { saveFixes(inputs: $v) { image { pk } } }", {}),

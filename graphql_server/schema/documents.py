@@ -15,6 +15,7 @@ from graphql import (
     specified_rules,
     validate,
 )
+from graphql.language.parser import MAX_NESTING_DEPTH
 
 from graphql_server.errors import QueryTooComplex
 from graphql_server.planner import Payloads, Plan, Planner
@@ -26,6 +27,8 @@ from graphql_server.schema.recent import Recent
 # A document takes some 200 bytes for each of its characters when it is parsed.
 REMEMBERED_CHARACTERS = 200_000
 PLANS = 16  # that are remembered of one operation, which has one for each set of values of its conditions
+# In place of graphql-core's own words, which have no number.
+TOO_DEEP = f"The document nests fields, values or types more than {MAX_NESTING_DEPTH} levels deep."
 T = TypeVar("T")
 # Of more errors than these only the number is too high, and one more error says so.
 MOST_ERRORS = 4
@@ -109,9 +112,10 @@ class Documents:
         try:
             return parse(query, max_lexical_tokens=tokens, max_comments=tokens, max_source_length=LONGEST_DOCUMENT)
         except GraphQLError as error:
-            if error.message.endswith("Parsing aborted."):
-                raise QueryTooComplex(error.message.removeprefix("Syntax Error: ")) from None
-            raise
+            if not error.message.endswith("Parsing aborted."):
+                raise
+            told = TOO_DEEP if "too deeply" in error.message else error.message.removeprefix("Syntax Error: ")
+            raise QueryTooComplex(told) from None
 
 
 def coded(error: GraphQLError, code: str) -> GraphQLError:
