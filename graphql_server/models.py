@@ -1,4 +1,4 @@
-"""The tables: the predecessor's two with the columns that were added to them, and the keys of requests.
+"""The predecessor's two tables, with the columns that were added to them.
 
 Whatever is asked of a table names its columns by `columns_of`. The tables themselves, their constraints and their
 indexes are made by `graphql_server.migrations`, because Tortoise leaves indexes out where a column has another name
@@ -54,18 +54,6 @@ class ImageInfo(Model):
 
     class Meta(Model.Meta):
         table = "image_info"
-
-
-class IdempotencyKey(Model):
-    """The hash of a key that a client sent along, and what its request did: the keys of rows, as a JSON list."""
-
-    key = fields.CharField(max_length=64, primary_key=True, source_field="idempotency_key")
-    fingerprint = fields.CharField(max_length=64)
-    pks = fields.CharField(max_length=64)
-    created_at = fields.DatetimeField()
-
-    class Meta(Model.Meta):
-        table = "idempotency_key"
 
 
 def columns_of(model: type[Model], *, without: str) -> tuple[str, ...]:
