@@ -3,9 +3,11 @@
 import asyncio
 import os
 import re
+import socket
 import subprocess
 import sys
 import sysconfig
+import threading
 import venv
 from collections.abc import AsyncGenerator, Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +18,7 @@ from typing import Any
 import httpx
 import pytest
 import structlog
+import uvicorn
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -27,10 +30,12 @@ from graphql_server.app import create_app
 from graphql_server.traces import Tracing
 from tests.front_door import ANSWER, QUERY
 from tests.holdings import assert_whole
+from tests.live import SSE, events, streaming
 from tests.photos import photo
 from tests.processes import PROJECT, settings_of, users_listening
 from tests.servers import TOKEN, Server, UserServer, listening, settings_for
 from tests.together import CREATE
+from tests.waiting import wait_until
 
 GUIDE = (PROJECT / "docs" / "embedding.md").read_text(encoding="utf-8")
 EXAMPLES = dict(re.findall(r"<!-- example: (\w+) -->\n```python\n(.*?)```", GUIDE, re.DOTALL))
@@ -106,6 +111,26 @@ def test_two_servers_in_one_starlette_keep_their_own_data_under_load(environ: di
     assert {image["dataset"]["title"] for part in found for image in part["nodes"]} == {"Same title"}
     for server in (lunch, dinner):
         assert_whole(server.settings)
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_under_plain_uvicorn_a_follower_holds_up_the_end_no_longer_than_uvicorn_is_told(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    outer = uvicorn.Server(uvicorn.Config(built("starlette"), log_config=None, timeout_graceful_shutdown=1))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=outer.run, kwargs={"sockets": [listener]})
+        thread.start()
+        wait_until(lambda: outer.started)
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        server = inside(url, "/lunch", environ["DATABASE_URL"], tmp_path / "media")
+        with streaming(server, SSE) as stream:
+            server.save(photo())
+            told = events(stream)
+            assert next(told)[0] == "next"
+            outer.should_exit = True
+            thread.join(20)
+    assert not thread.is_alive()
 
 
 @pytest.mark.parametrize("engine", ["sqlite"])
