@@ -438,18 +438,15 @@ def test_a_demo_that_listens_everywhere_names_an_address_that_a_browser_opens(
     with started(tmp_path, "demo", "--folder", str(tmp_path / "demo"), HOST=host) as process:
         (address,) = re.findall(r"    (http://\S+)#token=", process.output.read_text())
         assert address == f"http://{shown}:{process.port}/graphql"
-        page = httpx.get(address, headers={"accept": "text/html"}, verify=False, trust_env=False)
-        assert page.headers["content-type"].startswith("text/html")
 
 
 def test_a_host_of_ipv6_stands_in_brackets_before_its_port(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    given = ["media", "--plain"]
-    with started(tmp_path, *given, HOST="::", MEDIA_ROOT=str(tmp_path)) as process:
+    with started(tmp_path, "media", "--plain", HOST="::", MEDIA_ROOT=str(tmp_path)) as process:
         assert process.await_line("listening")["address"] == f"http://[::]:{process.port}"
-        result = run(monkeypatch, capsys, *given, f"--port={process.port}", HOST="::", MEDIA_ROOT=str(tmp_path))
-        assert_one_line(result, f"Cannot listen on [::]:{process.port}")
+    given = {"HOST": "2001:db8::1", "MEDIA_ROOT": str(tmp_path)}  # which no machine has
+    assert_one_line(run(monkeypatch, capsys, "media", "--plain", **given), "Cannot listen on [2001:db8::1]:")
 
 
 @pytest.mark.parametrize("name", ["media", "demo-users"])
