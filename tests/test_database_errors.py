@@ -1,5 +1,6 @@
 """What the database complains of: clients are told what it means for them, and the log what is to be done."""
 
+import asyncio
 import re
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 
+from graphql_server.app import opened
 from tests.chaos.mysql import stranger
 from tests.chaos.service import codes
 from tests.holdings import ask, assert_whole
@@ -44,6 +46,18 @@ TOLD = {
     4031: (UNAVAILABLE, "database unavailable", ""),
     9999: (INTERNAL, "database unfit", "manual"),
 }
+
+
+@contextmanager
+def limited(url: str, most: int) -> Generator[tuple[str, str]]:
+    """The database's address for a user who may have so many connections, and the user's name."""
+    name = f"u{uuid4().hex[:12]}"
+    ask(url, f"CREATE USER '{name}'@'%' IDENTIFIED BY 'secret' WITH MAX_USER_CONNECTIONS {most}")
+    try:
+        ask(url, f"GRANT ALL ON {url.rsplit('/', 1)[1]}.* TO '{name}'@'%'")
+        yield re.sub(r"//[^@]+@", f"//{name}:secret@", url), name
+    finally:
+        ask(url, f"DROP USER '{name}'@'%'")
 
 
 @contextmanager
@@ -140,16 +154,27 @@ def test_queries_that_nobody_waits_for_any_more_are_ended_and_do_not_pile_up(ser
 def test_who_is_refused_one_more_connection_waits_for_those_that_there_are(
     server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    url, media_root, name = server.settings.database_url, server.settings.media_root, f"u{uuid4().hex[:12]}"
-    ask(url, f"CREATE USER '{name}'@'%' IDENTIFIED BY 'secret' WITH MAX_USER_CONNECTIONS 2")
-    try:
-        ask(url, f"GRANT ALL ON {url.rsplit('/', 1)[1]}.* TO '{name}'@'%'")
-        with running(settings_for(re.sub(r"//[^@]+@", f"//{name}:secret@", url), media_root)) as narrow:
-            answers = at_once(narrow, [asking(LIST)] * 100, clients=20)
-    finally:
-        ask(url, f"DROP USER '{name}'@'%'")
+    with (
+        limited(server.settings.database_url, 2) as (url, _),
+        running(settings_for(url, server.settings.media_root)) as narrow,
+    ):
+        answers = at_once(narrow, [asking(LIST)] * 100, clients=20)
     assert [codes(answer) for answer in answers] == [[]] * 100
     assert re.search(r"no further connection.*max_user_connections", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("engine", ["mysql"])
+def test_who_was_refused_one_more_connection_has_it_once_there_is_room(database_url: str, media_root: Path) -> None:
+    with limited(database_url, 1) as (url, name):
+
+        async def wait() -> object:
+            async with opened(settings_for(url, media_root)) as parts, parts.album.database.engine.session():
+                waiting = asyncio.create_task(parts.album.database.fetch("SELECT 1"))
+                await asyncio.sleep(0.3)
+                await asyncio.to_thread(ask, database_url, f"ALTER USER '{name}'@'%' WITH MAX_USER_CONNECTIONS 2")
+                return [*await waiting]
+
+        assert asyncio.run(wait()) == [(1,)]
 
 
 @pytest.mark.parametrize("engine", ["sqlite"])

@@ -7,21 +7,24 @@ import struct
 import threading
 import time
 from collections.abc import Generator
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from websockets.exceptions import ConnectionClosedError, InvalidStatus
+from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
 
+from graphql_server import datasets
 from graphql_server.engines.mysql import MySQLSession
 from graphql_server.engines.sqlite import SqliteSession
+from graphql_server.feed import Feed
 from graphql_server.http import inlet, streams, transport_ws, transports
 from graphql_server.logs import HARMLESS
 from tests.chaos.mysql import await_lock, stranger
-from tests.holdings import files_in
-from tests.live import CHANGES, IMAGES, MULTIPART, SSE, Client, connected, events, following, parts, streaming
+from tests.holdings import assert_whole, files_in
+from tests.live import CHANGES, IMAGES, MULTIPART, SSE, START, Client, connected, events, following, parts, streaming
 from tests.photos import photo
 from tests.processes import server_of, settings_of, started, users_listening
 from tests.rows import sql, untrained_pk
@@ -254,6 +257,48 @@ def test_a_mutation_that_is_under_way_when_the_server_stops_is_done_and_told(
             assert client.event()["dataset"]["title"] == "Lunch"
             assert client.closed()[0] == 1001
             assert process.popen.wait(20) == 0
+
+
+def test_a_server_that_stops_waits_for_no_subscription_and_begins_nothing_more(
+    database_url: str, media_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check, seal = Feed.check, datasets.seal
+
+    async def late(feed: Feed, after: int) -> None:
+        await asyncio.sleep(0.3)
+        await check(feed, after)
+
+    async def slowly(*args: Any) -> Any:
+        await asyncio.sleep(0.6)
+        return await seal(*args)
+
+    monkeypatch.setattr(Feed, "check", late)
+    monkeypatch.setattr(datasets, "seal", slowly)
+    with ExitStack() as stack:
+        with running(settings_for(database_url, media_root)) as server:
+            client = stack.enter_context(connected(server))
+            client.begin()
+            client.subscribe(CREATE, "first", title="Lunch")
+            client.subscribe(IMAGES, "second", after=START)
+            apart = stack.enter_context(ThreadPoolExecutor(1))
+            client.send(type="ping")
+            client.receive()
+            told = apart.submit(later, client)
+        assert told.result() == (["Lunch"], 1001)
+    assert_whole(server.settings)
+    assert sql(server, "SELECT COUNT(*) FROM dataset_info WHERE title = 'Dinner'") == [(0,)]
+
+
+def later(client: Client) -> tuple[list[str], int]:
+    """Ask for another dataset when the server has been told to stop; gives the titles that are told, and the code."""
+    time.sleep(0.2)
+    client.subscribe(CREATE, "third", title="Dinner")
+    told: list[dict[str, Any]] = []
+    with pytest.raises(ConnectionClosed) as closed:
+        told.extend(iter(client.receive, None))
+    assert closed.value.rcvd
+    answers = [message["payload"]["data"] for message in told if message["type"] == "next"]
+    return [answer["createDataset"]["dataset"]["title"] for answer in answers], closed.value.rcvd.code
 
 
 def test_who_follows_is_cut_off_when_the_token_dies(quick: Server) -> None:

@@ -5,13 +5,13 @@ while it makes one more, which may take long although others are free.
 """
 
 import asyncio
-import math
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
 from asyncmy.connection import Connection
+from tortoise.exceptions import DBConnectionError
 
 from graphql_server.engines import cause_of
 from graphql_server.figures import Slots
@@ -20,6 +20,7 @@ from graphql_server.figures import Slots
 IDLE_SECONDS = 3600.0
 # How long no further connection is asked for, after one was refused, while there are others to wait for.
 PAUSE = 1.0
+CLOSED = "The server has stopped."
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -34,7 +35,7 @@ class Pool:
         self._free = deque[Connection]()
         self._turns = deque["asyncio.Future[Connection]"]()  # of those who wait
         self._making = set["asyncio.Task[None]"]()
-        self._refused = -math.inf  # when, on the event loop's clock
+        self._pausing: asyncio.TimerHandle | None = None  # after a refusal
         self._returned: asyncio.Event | None = None  # while somebody waits until none is used
 
     @property
@@ -57,7 +58,7 @@ class Pool:
     def release(self, connection: Any) -> None:
         """Take a connection back; one that is closed, or has a transaction left, is kept no longer."""
         self.slots.used -= 1
-        if self._most and connection.connected and not connection.get_transaction_status():
+        if self._most and _is_good(connection) and not connection.get_transaction_status():
             self._give(connection)
         else:
             connection.close()
@@ -66,8 +67,10 @@ class Pool:
             self._returned.set()
 
     async def close(self) -> None:
-        """Close all connections, those that are used once they have come back."""
+        """Close all connections, those that are used once they have come back; nobody gets one any more."""
         self._most = 0
+        while turn := self._next():
+            turn.set_exception(DBConnectionError(CLOSED))
         for task in self._making:
             task.cancel()
         if self.slots.used:
@@ -77,6 +80,8 @@ class Pool:
             await self._free.popleft().ensure_closed()
 
     async def _turn(self) -> Connection:
+        if not self._most:
+            raise DBConnectionError(CLOSED)
         turn = asyncio.get_running_loop().create_future()
         self._turns.append(turn)
         self._make()
@@ -112,7 +117,7 @@ class Pool:
         loop, making = asyncio.get_running_loop(), len(self._making)
         if making >= len(self._turns) or self.size + making >= self._most:
             return
-        if self.slots.used and loop.time() < self._refused + PAUSE:
+        if self.slots.used and self._pausing:
             return
         # Apart from whoever waits: one that was given up may come first, and the driver connects by
         # asyncio.wait_for, which on Python 3.11 may lose a cancellation.
@@ -135,10 +140,14 @@ class Pool:
 
     def _fail(self, error: Exception) -> None:
         if self.slots.used:  # One of those will do.
-            self._refused = asyncio.get_running_loop().time()
+            self._pausing = self._pausing or asyncio.get_running_loop().call_later(PAUSE, self._go_on)
             log.warning("no further connection", connections=self.size, reason=str(cause_of(error)))
         elif turn := self._next():
             turn.set_exception(error)
+
+    def _go_on(self) -> None:
+        self._pausing = None
+        self._make()
 
 
 def _is_good(connection: Any) -> bool:

@@ -22,6 +22,7 @@ from graphql_server.schema.parts import Parts
 
 SUBPROTOCOL = "graphql-transport-ws"
 INIT_SECONDS = 3.0
+STEP = 0.1
 LONGEST_ID = 255
 # Clients connect again after these two, and ask whoever uses them for another token after the third.
 GOING_AWAY, TRY_AGAIN, FORBIDDEN = 1001, 1013, 4403
@@ -73,8 +74,8 @@ class Connection:
         try:
             await self._line.watch(self._token)
         except ServerStopping as error:
-            if self._answering:
-                await asyncio.wait(self._answering)
+            while self._answering:  # but for what is followed from now on
+                await asyncio.wait(self._answering, timeout=STEP)
             raise Closed(GOING_AWAY, str(error)) from None
         except Unauthenticated:
             raise Closed(FORBIDDEN, "Forbidden: the token has died") from None
@@ -104,6 +105,8 @@ class Connection:
                 await self._send("pong")
             case {"type": "pong"}:
                 pass
+            case {"type": "subscribe"} if self._live.stopping.is_set():
+                pass  # The connection is closed as soon as what it has asked for is told.
             case {"type": "subscribe", "id": str(name), "payload": payload} if 0 < len(name) <= LONGEST_ID:
                 self._begin(name, payload, tasks)
             case {"type": "complete", "id": str(name)}:
