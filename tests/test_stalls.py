@@ -19,7 +19,7 @@ from tests.servers import Server, running, settings_for
 from tests.together import CREATE, REMOVE, saving
 from tests.waiting import wait_until
 
-SECONDS = 0.5
+SECONDS = 1.0  # what a busy disk may take as well
 STALLED = "STORAGE_UNAVAILABLE"
 
 
