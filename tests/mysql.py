@@ -1,12 +1,16 @@
 """The MySQL-speaking server of the tests: its databases are made, emptied and dropped here."""
 
 import asyncio
-from collections.abc import Sequence
+import re
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 import asyncmy
+
+PASSWORD = "secret-of-the-test"
 
 
 def statements(url: str, *texts: str, args: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -45,6 +49,26 @@ def make(server_url: str) -> str:
 
 def drop(url: str) -> None:
     statements(url, f"DROP DATABASE {url.rsplit('/', 1)[1]}")
+
+
+@contextmanager
+def account(url: str, limits: str = "") -> Generator[str]:
+    """The name of a user who may do nothing, and is there until the block ends."""
+    name = f"u{uuid4().hex[:12]}"
+    statements(url, f"CREATE USER '{name}'@'%' IDENTIFIED BY '{PASSWORD}' {limits}")
+    try:
+        yield name
+    finally:
+        statements(url, f"DROP USER '{name}'@'%'")
+
+
+def grant(url: str, name: str, privileges: str, table: str = "*") -> None:
+    statements(url, f"GRANT {privileges} ON {url.rsplit('/', 1)[1]}.{table} TO '{name}'@'%'")
+
+
+def address_for(name: str, url: str) -> str:
+    """The database's address for that user."""
+    return re.sub(r"//[^@]+@", f"//{name}:{PASSWORD}@", url)
 
 
 def empty(url: str) -> None:

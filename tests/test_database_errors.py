@@ -6,11 +6,11 @@ from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
 from graphql_server.app import opened
+from tests import mysql
 from tests.chaos.mysql import stranger
 from tests.chaos.service import codes
 from tests.holdings import ask, assert_whole
@@ -51,13 +51,9 @@ TOLD = {
 @contextmanager
 def limited(url: str, most: int) -> Generator[tuple[str, str]]:
     """The database's address for a user who may have so many connections, and the user's name."""
-    name = f"u{uuid4().hex[:12]}"
-    ask(url, f"CREATE USER '{name}'@'%' IDENTIFIED BY 'secret' WITH MAX_USER_CONNECTIONS {most}")
-    try:
-        ask(url, f"GRANT ALL ON {url.rsplit('/', 1)[1]}.* TO '{name}'@'%'")
-        yield re.sub(r"//[^@]+@", f"//{name}:secret@", url), name
-    finally:
-        ask(url, f"DROP USER '{name}'@'%'")
+    with mysql.account(url, f"WITH MAX_USER_CONNECTIONS {most}") as name:
+        mysql.grant(url, name, "ALL")
+        yield mysql.address_for(name, url), name
 
 
 @contextmanager

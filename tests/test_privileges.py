@@ -3,8 +3,8 @@
 import asyncio
 import re
 from collections.abc import Callable, Generator
+from functools import partial
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
@@ -38,24 +38,19 @@ def admin(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def account(admin: str) -> Generator[str]:
     """The name of a user who may do nothing."""
-    name = f"u{uuid4().hex[:12]}"
-    mysql.statements(admin, f"CREATE USER '{name}'@'%' IDENTIFIED BY 'secret-of-the-test'")
-    yield name
-    mysql.statements(admin, f"DROP USER '{name}'@'%'")
+    with mysql.account(admin) as name:
+        yield name
 
 
 @pytest.fixture
 def grant(admin: str, account: str) -> Grant:
-    def grant(privileges: str, table: str = "*") -> None:
-        mysql.statements(admin, f"GRANT {privileges} ON {admin.rsplit('/', 1)[1]}.{table} TO '{account}'@'%'")
-
-    return grant
+    return partial(mysql.grant, admin, account)
 
 
 @pytest.fixture
 def url(admin: str, account: str) -> str:
     """The database's address for that user."""
-    return re.sub(r"//[^@]+@", f"//{account}:secret-of-the-test@", admin)
+    return mysql.address_for(account, admin)
 
 
 async def open_and_close(url: str, media_root: Path) -> None:
