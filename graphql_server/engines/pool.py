@@ -114,14 +114,12 @@ class Pool:
 
     def _make(self) -> None:
         """Make one more connection, where somebody waits for it and it would not be one too many."""
-        loop, making = asyncio.get_running_loop(), len(self._making)
-        if making >= len(self._turns) or self.size + making >= self._most:
-            return
-        if self.slots.used and self._pausing:
+        making = len(self._making)
+        if making >= len(self._turns) or self.size + making >= self._most or (self.slots.used and self._pausing):
             return
         # Apart from whoever waits: one that was given up may come first, and the driver connects by
         # asyncio.wait_for, which on Python 3.11 may lose a cancellation.
-        task = loop.create_task(self._new())
+        task = asyncio.create_task(self._new())
         self._making.add(task)
         task.add_done_callback(self._made)
 

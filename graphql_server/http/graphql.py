@@ -149,8 +149,7 @@ def media_type(accept: bytes) -> str:
     if not accept:
         return JSON
     wanted: dict[str, float] = {}
-    for item in accept.decode("latin-1").split(","):
-        name, *parameters = (part.strip().lower() for part in item.split(";"))
+    for name, parameters in streams.media_ranges(accept.decode("latin-1")):
         wanted[name] = max(wanted.get(name, 0.0), _quality(parameters))
     weights = {kind: _weight(wanted, kind) for kind in (JSON, RESPONSE)}
     kind = RESPONSE if weights[RESPONSE] > weights[JSON] or wanted.get(RESPONSE) == weights[JSON] else JSON

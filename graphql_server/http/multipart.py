@@ -14,12 +14,12 @@ from starlette.datastructures import UploadFile
 from graphql_server.errors import BadRequest
 from graphql_server.http.bodies import Body
 
-MOST_TEXTS, MOST_FILES = 2, 100
+MOST_FILES = 100
 TEXT_BYTES = 1024 * 1024
 FILES_BYTES = 1024 * 1024  # of a form's files that are kept in memory; others lie in the folder for temporary files
 HEAD_BYTES = 4 * 1024  # of each part
 BOUNDARY_BYTES = 256  # the standard has 70
-TEXTS = ("operations", "map")  # all others are files
+TEXTS = ("operations", "map")  # of a form; all others are files
 DISPOSITION = re.compile(rb"^content-disposition:([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
 
 
@@ -37,7 +37,7 @@ class Form:
         if file_name is None:
             if name not in TEXTS:
                 raise BadRequest(f"The form's field {name[:100]!r} came as a text; send it as a file, with a filename.")
-            self._texts = _counted(self._texts + 1, MOST_TEXTS, "texts")
+            self._texts = _counted(self._texts + 1, len(TEXTS), "texts")
             self.parts[name] = await pieces.content(TEXT_BYTES)
             return
         _counted(len(self._files) + 1, MOST_FILES, "files")

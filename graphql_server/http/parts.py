@@ -8,7 +8,7 @@ import orjson
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from graphql_server.http.streams import NOT_BUFFERED, accepted
+from graphql_server.http.streams import NOT_BUFFERED, welcome
 from graphql_server.schema.answers import Answer
 
 MEDIA_TYPE = "multipart/mixed;boundary=graphql;incrementalSpec=v0.2"
@@ -18,7 +18,7 @@ HEADERS = {**NOT_BUFFERED, "Content-Type": MEDIA_TYPE}
 def wanted(accept: str) -> bool:
     """Whether a client that sends this Accept reads parts as they are written here; older ways are not."""
     return any(
-        name == "multipart/mixed" and "incrementalspec=v0.2" in parameters for name, parameters in accepted(accept)
+        name == "multipart/mixed" and "incrementalspec=v0.2" in parameters for name, parameters in welcome(accept)
     )
 
 

@@ -63,7 +63,7 @@ Format = EventStream | MultipartEvents
 
 def wanted(accept: str) -> Format | None:
     """How a client that sends this Accept wants a subscription to be answered, if it takes one at all."""
-    for name, parameters in accepted(accept):
+    for name, parameters in welcome(accept):
         if name == "text/event-stream":
             return EventStream()
         if name == "multipart/mixed" and "subscriptionspec=1.0" in parameters:
@@ -71,10 +71,16 @@ def wanted(accept: str) -> Format | None:
     return None
 
 
-def accepted(accept: str) -> Iterator[tuple[str, list[str]]]:
-    """The media types that an Accept names and does not refuse, each with its parameters."""
-    for item in accept.lower().replace('"', "").split(","):
+def media_ranges(accept: str) -> Iterator[tuple[str, list[str]]]:
+    """What an Accept names (RFC 9110, 12.5.1), each with its parameters, in small letters."""
+    for item in accept.lower().split(","):
         name, *parameters = (part.strip() for part in item.split(";"))
+        yield name, parameters
+
+
+def welcome(accept: str) -> Iterator[tuple[str, list[str]]]:
+    """The media ranges that an Accept does not refuse, without quotes."""
+    for name, parameters in media_ranges(accept.replace('"', "")):
         if not any(map(REFUSED.fullmatch, parameters)):
             yield name, parameters
 

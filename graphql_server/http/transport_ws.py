@@ -22,7 +22,7 @@ from graphql_server.schema.parts import Parts
 
 SUBPROTOCOL = "graphql-transport-ws"
 INIT_SECONDS = 3.0
-STEP = 0.1
+STEP = 0.1  # seconds, after which a server that stops looks again whether it still owes answers
 LONGEST_ID = 255
 # Clients connect again after these two, and ask whoever uses them for another token after the third.
 GOING_AWAY, TRY_AGAIN, FORBIDDEN = 1001, 1013, 4403
