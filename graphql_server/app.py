@@ -57,7 +57,7 @@ class Application(Starlette):
 
     endpoint: ASGIApp | None = None
     pictures: Mapping[str, ASGIApp] = MappingProxyType({})  # by the paths before `/<dataset pk>/<file name>`
-    entry: ASGIApp
+    entry: ASGIApp  # the whole of it, without Starlette's own call around each request
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.entry(scope, receive, send)
@@ -69,7 +69,8 @@ class Application(Starlette):
             return self.endpoint(scope, receive, send)
         folder, *place = path.rsplit("/", 2)
         if pictures := self.pictures.get(folder):
-            return pictures({**scope, "path_params": {"path": "/".join(place)}}, receive, send)
+            scope["path_params"] = {"path": "/".join(place)}
+            return pictures(scope, receive, send)
         return super().__call__(scope, receive, send)
 
 
@@ -79,7 +80,7 @@ def create_app(
     tracing: "Tracing | None" = None,
     *,
     checked: bool = False,
-) -> Starlette:
+) -> Application:
     """The whole server as an ASGI application.
 
     `user_transport` reaches a user server in the same process; `tracing` says where spans go; `checked` says that

@@ -85,9 +85,8 @@ class Handler(logging.StreamHandler[TextIO]):
         self._lines: list[bytes] = []
 
     def write(self, logger: str, event: str, fields: Mapping[str, Any]) -> None:
-        told = {key: _scrubbed_text(value) if isinstance(value, str) else value for key, value in fields.items()}
         now = datetime.now(UTC)
-        told |= structlog.contextvars.get_contextvars()
+        told = {**fields, **structlog.contextvars.get_contextvars()}
         told |= {"event": event, "level": "info", "logger": logger, "timestamp": now}
         if self._as_json:
             line = orjson.dumps(told, option=AS_LINE)
@@ -117,7 +116,10 @@ class Handler(logging.StreamHandler[TextIO]):
 
 
 def tell(name: str, event: str, fields: Mapping[str, Any]) -> None:
-    """Log an event of the event loop at level info; `name` is the module's that tells it."""
+    """Log an event of the event loop at level info; `name` is the module's that tells it.
+
+    No text among the fields may hold a secret: they are written as they are, when they are not `scrubbed`.
+    """
     root = logging.root
     handler = root.handlers[0] if root.handlers else None
     if not isinstance(handler, Handler):
@@ -164,11 +166,12 @@ def _scrubbed(value: Any) -> Any:
         return [_scrubbed(each) for each in cast("list[Any]", value)]
     if isinstance(value, (int, float, type(None))):
         return value
-    return _scrubbed_text(str(value))
+    return scrubbed(str(value))
 
 
 @lru_cache(maxsize=1000)
-def _scrubbed_text(text: str) -> str:
+def scrubbed(text: str) -> str:
+    """The text without its secrets."""
     return SECRET_TEXT.sub(rf"\1\2{REMOVED}", text) if HINT.search(text) else text
 
 

@@ -40,7 +40,7 @@ def serve(environ: Mapping[str, str]) -> int:
     """Serve in production until SIGTERM; SettingsError where something that is needed is missing or wrong."""
     settings = Settings.from_environment(environ)
     logs.configure(settings.log_format, settings.log_level)
-    traced(environ)
+    tracing = traced(environ)
     check_operations(settings)
     asyncio.run(_try(settings))
     for host, port in settings.metrics_places:
@@ -51,6 +51,8 @@ def serve(environ: Mapping[str, str]) -> int:
         settings.port,
         factory=True,
         workers=settings.workers,
+        # Only a span tells of what they say, and they are a layer around each request.
+        proxy_headers=tracing is not None,
         shutdown_seconds=settings.shutdown_seconds,
     )
 
@@ -62,7 +64,7 @@ def production() -> ASGIApp:
     calm_collector()
     threading.Thread(target=_end_with_supervisor, daemon=True).start()
     tracing = traced(os.environ)
-    return create_app(settings, tracing=tracing() if tracing else None, checked=True)
+    return create_app(settings, tracing=tracing() if tracing else None, checked=True).entry
 
 
 def _end_with_supervisor() -> None:

@@ -177,12 +177,17 @@ def test_no_span_holds_what_a_client_keeps_to_itself(told: Told) -> None:
 def test_without_an_address_opentelemetry_is_not_even_imported(tmp_path: Path) -> None:
     program = """
 import asyncio, os, sys
+import uvicorn
+from uvicorn.lifespan.on import LifespanOn
 from graphql_server import migrations, serving
 async def main():
     await migrations.run(os.environ["DATABASE_URL"], lambda name: None)
-    app = serving.production()
-    async with app.router.lifespan_context(app):
-        print(sorted(name for name in sys.modules if name.startswith(("opentelemetry", "google"))))
+    config = uvicorn.Config(serving.production(), log_config=None)
+    config.load()
+    lifespan = LifespanOn(config)
+    await lifespan.startup()
+    print(sorted(name for name in sys.modules if name.startswith(("opentelemetry", "google"))))
+    await lifespan.shutdown()
 asyncio.run(main())
 """
     environ = settings_of(f"sqlite://{tmp_path / 'test.db'}", tmp_path / "media", "http://127.0.0.1:9/")
@@ -195,7 +200,7 @@ asyncio.run(main())
             text=True,
             check=False,
         )
-        assert ran.stdout == "[]\n", ran.stderr
+        assert "[]" in ran.stdout.splitlines(), ran.stderr
 
 
 def test_an_address_without_the_library_and_a_protocol_that_is_not_spoken_are_one_line(tmp_path: Path) -> None:

@@ -54,9 +54,11 @@ class Connection(HttpToolsProtocol):
 
     def _start(self, exchange: Exchange) -> None:
         self._running = exchange
-        task = self.loop.create_task(exchange.run(self.app))
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+        exchange.task = self.loop.create_task(exchange.run(self.app))
+        self.tasks.add(exchange.task)
+
+    def left(self, exchange: Exchange) -> None:
+        self.tasks.discard(exchange.task)
 
     def on_body(self, body: bytes) -> None:
         if not self._over:

@@ -49,6 +49,10 @@ class Carrier(Protocol):
         """Nothing comes behind what was written."""
         ...
 
+    def left(self, exchange: "Exchange") -> None:
+        """The application has come to its end, some time after its answer."""
+        ...
+
 
 class Received:
     """A message that has come, for whoever awaits it; who sees that need set no clock."""
@@ -70,20 +74,22 @@ class Exchange:
     packet more.
     """
 
+    task: "asyncio.Task[None]"  # that runs it
+    disconnected = response_started = response_complete = False
+    over = False  # whether there is nobody to hear from, or nothing to be told any more
+    body: bytes | bytearray = b""
+    more_body = True
+    _heard = False  # whether there is something to be received
+    _event: asyncio.Event | None = None  # while somebody waits for that
+    _head = b""  # while it waits for the first piece of the body
+    _left: int | None = 0  # bytes of the body that are still to come, if they were declared
+
     def __init__(self, scope: Scope, connection: Carrier, *, keep_alive: bool, awaited: bool) -> None:
         """`awaited`: the client sends the body when it is told to (`Expect: 100-continue`)."""
         self.scope = scope
         self.keep_alive = keep_alive
-        self.disconnected = self.response_started = self.response_complete = False
-        self.over = False  # whether there is nobody to hear from, or nothing to be told any more
-        self.body: bytes | bytearray = b""
-        self.more_body = True
         self._connection = connection
         self._awaited = awaited
-        self._heard = False  # whether there is something to be received
-        self._event: asyncio.Event | None = None  # while somebody waits for that
-        self._head = b""  # while it waits for the first piece of the body
-        self._left: int | None = 0  # bytes of the body that are still to come, if they were declared
 
     def take(self, piece: bytes) -> None:
         """Keep a piece of the request's body."""
@@ -121,6 +127,7 @@ class Exchange:
                 log.error("The application has given no whole answer.")
         if not self.over:
             self._break_off()
+        self._connection.left(self)
 
     def _break_off(self) -> None:
         if self.response_started and not self._head:

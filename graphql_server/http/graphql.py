@@ -1,9 +1,8 @@
 """The route /graphql: a request in, an answer out, by the draft of GraphQL over HTTP."""
 
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from functools import lru_cache
-from types import MappingProxyType
 from typing import NamedTuple
 
 import orjson
@@ -26,7 +25,6 @@ JSON = "application/json"
 CONTENT_TYPES = {kind: (b"content-type", f"{kind}; charset=utf-8".encode()) for kind in (JSON, RESPONSE)}
 # A cache in between must not give one user's answer to another, who may have sent the same to the letter.
 NO_STORE = (b"cache-control", b"no-store")
-NO_HEADERS: Mapping[bytes, bytes] = MappingProxyType({})
 Page = Callable[[], Awaitable[Response]]
 
 
@@ -41,9 +39,9 @@ class Wishes(NamedTuple):
 class Reply:
     """A whole answer. Starlette's own costs more than most answers do."""
 
-    def __init__(self, status: int, kind: str, body: bytes, headers: Mapping[bytes, bytes] = NO_HEADERS) -> None:
+    def __init__(self, status: int, kind: str, body: bytes, *headers: tuple[bytes, bytes]) -> None:
         self._status = status
-        self._headers = [CONTENT_TYPES[kind], NO_STORE, (b"content-length", b"%d" % len(body)), *headers.items()]
+        self._headers = [CONTENT_TYPES[kind], NO_STORE, (b"content-length", b"%d" % len(body)), *headers]
         self._body = body
 
     async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
@@ -177,7 +175,7 @@ def wants_page(scope: Scope, headers: Headers) -> bool:
 
 
 def refusal(error: BadRequest, kind: str) -> Reply:
-    headers = {b"allow": b"GET, POST"} if error.status == 405 else {}
+    headers = [(b"allow", b"GET, POST")] if error.status == 405 else []
     if error.status in (408, 413):
-        headers[b"connection"] = b"close"  # the rest of the body is not waited for
-    return Reply(error.status, kind, orjson.dumps(error_body(str(error), error.code)), headers)
+        headers.append((b"connection", b"close"))  # the rest of the body is not waited for
+    return Reply(error.status, kind, orjson.dumps(error_body(str(error), error.code)), *headers)

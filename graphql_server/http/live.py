@@ -1,7 +1,7 @@
 """What operations are answered from in whichever way they come, how much may stay open, and what ends it."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Generator, Mapping
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from typing import NoReturn
@@ -58,7 +58,7 @@ class Live:
     def context(self, token: str | None) -> Context:
         return Context(self._album, self._feed, self.users, token)
 
-    async def answer(
+    def answer(
         self,
         operation: Operation,
         context: Context,
@@ -67,12 +67,25 @@ class Live:
         mutations: bool = True,
         subscriptions: bool = True,
         in_parts: bool = False,
-    ) -> Answer | Parts | AsyncGenerator[Answer]:
+    ) -> Awaitable[Answer | Parts | AsyncGenerator[Answer]]:
         """Answer an operation, a persisted one too; an answer for each event where it is a subscription.
 
         The client takes what is asked for here, `in_parts` what a query puts off. Raises BadRequest for other types of
         operation, of which queries are always taken.
         """
+        if operation.document_id or self._persisted.always or subscriptions:
+            return self._resolved(operation, context, headers, mutations, subscriptions, in_parts)
+        return self.executor.run(operation, context, mutations=mutations, in_parts=in_parts)
+
+    async def _resolved(
+        self,
+        operation: Operation,
+        context: Context,
+        headers: Mapping[bytes, bytes],
+        mutations: bool,  # noqa: FBT001 - as `answer` is asked
+        subscriptions: bool,  # noqa: FBT001
+        in_parts: bool,  # noqa: FBT001
+    ) -> Answer | Parts | AsyncGenerator[Answer]:
         if operation.document_id or self._persisted.always:
             sent = operation.query
             try:

@@ -62,7 +62,7 @@ class RequestLog:
             told: dict[str, Any] = {
                 "method": scope["method"],
                 # The path alone: the query string may hold a signature.
-                "path": path[:LONGEST_PATH],
+                "path": logs.scrubbed(path[:LONGEST_PATH]),
                 "status": status,
                 "ms": _tenths(seconds),
             }

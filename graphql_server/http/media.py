@@ -3,9 +3,7 @@
 import re
 import time
 from collections.abc import Mapping
-from contextlib import closing
 from http import HTTPStatus
-from urllib.parse import parse_qsl
 from wsgiref.handlers import format_date_time
 
 from starlette.responses import JSONResponse, Response
@@ -19,8 +17,12 @@ from graphql_server.http.requests import headers_of
 from graphql_server.media import Media, Opened
 
 METHODS = ("GET", "HEAD")
+# As plain numbers: Python 3.11 looks up a member of an enumeration by a function.
+OK, PARTIAL_CONTENT, NOT_MODIFIED, NOT_SATISFIABLE = 200, 206, 304, 416
 # Smaller pictures are read by the same call that opens them, and sent by one.
 SMALL_BYTES = 256 * 1024
+# What an address says of itself. All of it is letters that stand for themselves; whatever else comes is not signed.
+SIGNED = re.compile(r"(?:^|&)(expires|signature)=([^&]*)")
 RANGE = re.compile(rb"bytes=([0-9]{0,18})-([0-9]{0,18})")
 # The bytes decide, not the name: the predecessor kept pictures of every kind as .jpg.
 KINDS = (
@@ -51,7 +53,7 @@ class Pictures:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         dataset_pk, _, file_name = scope["path_params"]["path"].partition("/")
-        given = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+        given = dict(SIGNED.findall(scope["query_string"].decode("latin-1")))
         refusal = self._refusal(scope["method"], dataset_pk, file_name, given)
         if refusal is None:
             try:
@@ -61,8 +63,10 @@ class Pictures:
             except StorageUnavailable as error:
                 refusal = _error(HTTPStatus.SERVICE_UNAVAILABLE, error.code, str(error))
             else:
-                with closing(picture):
+                try:
                     await _answer(scope, picture, self._headers(picture.found, file_name, given), send)
+                finally:
+                    picture.close()
                 return
         await refusal(scope, receive, send)
 
@@ -112,15 +116,15 @@ def _kind(head: bytes) -> bytes | None:
 async def _answer(scope: Scope, picture: Opened, headers: dict[bytes, bytes], send: Send) -> None:
     found, method = picture.found, scope["method"]
     status, part = _wanted(method, headers_of(scope), found, headers[b"last-modified"])
-    if status == HTTPStatus.NOT_MODIFIED:
+    if status == NOT_MODIFIED:
         del headers[b"content-type"], headers[b"content-disposition"]
     else:
         headers[b"content-length"] = b"%d" % len(part)
-    if status == HTTPStatus.PARTIAL_CONTENT:
+    if status == PARTIAL_CONTENT:
         headers[b"content-range"] = b"bytes %d-%d/%d" % (part.start, part.stop - 1, found.byte_size)
-    if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+    if status == NOT_SATISFIABLE:
         headers[b"content-range"] = b"bytes */%d" % found.byte_size
-    await send({"type": "http.response.start", "status": int(status), "headers": [*headers.items()]})
+    await send({"type": "http.response.start", "status": status, "headers": [*headers.items()]})
     last = b""
     if method == "GET" and part.stop <= len(found.head):
         last = found.head[part.start : part.stop]
@@ -132,22 +136,22 @@ async def _answer(scope: Scope, picture: Opened, headers: dict[bytes, bytes], se
     await send({"type": "http.response.body", "body": last})
 
 
-def _wanted(method: str, sent: Headers, picture: Found, last_modified: bytes) -> tuple[HTTPStatus, range]:
+def _wanted(method: str, sent: Headers, picture: Found, last_modified: bytes) -> tuple[int, range]:
     """Find the status and the bytes that the request's conditions and range ask for."""
     whole = range(picture.byte_size)
     if b"if-none-match" in sent:
         known = [tag.strip().removeprefix(b"W/") for tag in sent[b"if-none-match"].split(b",")]
         if picture.etag in known or known == [b"*"]:
-            return HTTPStatus.NOT_MODIFIED, range(0)
+            return NOT_MODIFIED, range(0)
     asked = RANGE.fullmatch(sent.get(b"range", b""))
     if method != "GET" or not asked or sent.get(b"if-range", picture.etag) not in (picture.etag, last_modified):
-        return HTTPStatus.OK, whole
+        return OK, whole
     part = _part(whole, *asked.groups())
     if part is None:
-        return HTTPStatus.OK, whole
+        return OK, whole
     if not part:
-        return HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, part
-    return HTTPStatus.PARTIAL_CONTENT, part
+        return NOT_SATISFIABLE, part
+    return PARTIAL_CONTENT, part
 
 
 def _part(whole: range, first: bytes, last: bytes) -> range | None:

@@ -213,7 +213,7 @@ def position_of(listing: Listing, cursor: str) -> Position:
     """What `cursor_of` wrote; BadUserInput for anything else and for a cursor of another order."""
     order = listing.order
     try:
-        parts = orjson.loads(base64.b64decode(cursor, validate=True))
+        parts = orjson.loads(binascii.a2b_base64(cursor, strict_mode=True))
         match parts:
             case [order.name, int(pk)] if order.column is None and _is_key(pk):
                 return Position(None, pk)

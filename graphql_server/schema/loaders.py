@@ -156,16 +156,19 @@ class Loaders:
         self.presumed.add(pk)
         return (pk,)
 
-    async def pages(self, listing: Listing, wanted: Sequence[Wanted]) -> list[Slice]:
+    def pages(self, listing: Listing, wanted: Sequence[Wanted]) -> Awaitable[list[Slice]]:
         """Pages of one listing, none of them twice."""
         if self._pace.branches == 1:
             # Nobody can ask for the same.
-            found = await slices(self.source.database, listing, wanted, self.source.columns[listing.table])
+            found = slices(self.source.database, listing, wanted, self.source.columns[listing.table])
         else:
-            found = await self.slices.load_many([(listing, each) for each in wanted])
-        if self.presumed:
-            # An image has a dataset: the database holds it to that.
-            self.presumed -= {parent for (_, parent), slice in zip(wanted, found, strict=True) if slice.rows}
+            found = self.slices.load_many([(listing, each) for each in wanted])
+        return self._proving(wanted, found) if self.presumed else found
+
+    async def _proving(self, wanted: Sequence[Wanted], pages: Awaitable[list[Slice]]) -> list[Slice]:
+        # An image has a dataset: the database holds it to that.
+        found = await pages
+        self.presumed -= {parent for (_, parent), slice in zip(wanted, found, strict=True) if slice.rows}
         return found
 
     async def proved(self) -> bool:
