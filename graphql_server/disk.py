@@ -27,7 +27,7 @@ class Found(NamedTuple):
     """A file that is open for reading: its first bytes or all, its time in Unix seconds, its ETag with quotes."""
 
     descriptor: int
-    head: bytes
+    head: bytes | memoryview
     byte_size: int
     modified: float
     etag: bytes
@@ -170,8 +170,8 @@ def _within(folder: int, name: str, flags: int) -> int:
         os.close(folder)
 
 
-def _cached(descriptor: int, size: int) -> bytes:
+def _cached(descriptor: int, size: int) -> memoryview:
     buffer = bytearray(size)
     if os.preadv(descriptor, [buffer], 0, os.RWF_NOWAIT) < size:
         raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-    return bytes(buffer)
+    return memoryview(buffer)

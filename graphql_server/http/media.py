@@ -106,7 +106,7 @@ class Pictures:
         }
 
 
-def _kind(head: bytes) -> bytes | None:
+def _kind(head: bytes | memoryview) -> bytes | None:
     for magic, kind in KINDS:
         if magic.match(head):
             return kind
