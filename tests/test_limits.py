@@ -26,6 +26,7 @@ from graphql_server.schema.limits import Limits
 from graphql_server.schema.operations import Document
 from graphql_server.schema.types import TABLES
 from graphql_server.serving import calm_collector
+from graphql_server.users import User
 from tests.documents import HOSTILE
 from tests.rows import put_datasets, put_images, serving, sql, untrained_pk
 from tests.servers import Server, UserServer, running, settings_for, statements_sent
@@ -469,8 +470,11 @@ def documents() -> Documents:
     return Documents(graphql, Planner(graphql, links_of(schema, TABLES, {})), Limits(), introspection=False)
 
 
-async def seen_once(remembered: Documents, query: str) -> weakref.ref[Document]:
-    document = await remembered.get(query)
+USER = User()
+
+
+async def seen_once(remembered: Documents, query: str, known: User | None = USER) -> weakref.ref[Document]:
+    document = await remembered.get(query, known)
     assert isinstance(document, Document)
     return weakref.ref(document)
 
@@ -478,21 +482,66 @@ async def seen_once(remembered: Documents, query: str) -> weakref.ref[Document]:
 @pytest.mark.anyio
 async def test_a_flood_of_documents_neither_fills_the_memory_nor_forgets_those_in_use() -> None:
     remembered = documents()
-    hot = await remembered.get("{ untrained { pk } }")
+    hot = await remembered.get("{ untrained { pk } }", USER)
     seen: list[weakref.ref[Document]] = []
     for number in range(100):
         seen.append(await seen_once(remembered, f'{{ node(id: "{number} {"x" * 20_000}") {{ id }} }}'))
-        assert await remembered.get("{ untrained { pk } }") is hot
+        assert await remembered.get("{ untrained { pk } }", USER) is hot
     gc.collect()
     assert sum(document() is not None for document in seen) <= 10
 
 
 @pytest.mark.anyio
+async def test_what_strangers_send_pushes_out_nothing_that_known_users_sent() -> None:
+    remembered = documents()
+    hot = await remembered.get("{ untrained { pk } }", USER)
+    seen = [
+        await seen_once(remembered, f'{{ node(id: "{number} {"x" * 4_000}") {{ id }} }}', None) for number in range(100)
+    ]
+    assert await remembered.get("{ untrained { pk } }", USER) is hot
+    gc.collect()
+    assert sum(document() is not None for document in seen) <= 12
+
+
+@pytest.mark.anyio
+async def test_what_somebody_sent_before_it_was_certain_who_it_is_is_remembered() -> None:
+    remembered = documents()
+    first = await remembered.get("{ untrained { pk } }", None)
+    assert await remembered.get("{ untrained { pk } }", USER) is first
+    for number in range(100):
+        await seen_once(remembered, f'{{ node(id: "{number} {"x" * 4_000}") {{ id }} }}', None)
+    assert await remembered.get("{ untrained { pk } }", USER) is first
+
+
+@pytest.mark.anyio
+async def test_the_documents_of_strangers_wait_for_each_other_and_nobody_else_for_them(production: Server) -> None:
+    production.data("{ untrained { pk } }")  # The user is known by now.
+    spreads, selected = " ".join(f"...F{number}" for number in range(9)), "pk id url sha256 dataset { pk title id }"
+    fragments = " ".join(f"fragment F{number} on Image {{ {selected} }}" for number in range(9))
+    async with (
+        httpx.AsyncClient(limits=httpx.Limits(max_connections=100), timeout=60) as strangers,
+        httpx.AsyncClient(headers=production.headers, timeout=60) as user,
+    ):
+
+        async def ask(client: httpx.AsyncClient, query: str) -> list[str]:
+            return codes(await client.post(f"{production.url}/graphql", json={"query": query}))
+
+        flood = [
+            asyncio.create_task(ask(strangers, f"query Q{number} {{ images {{ nodes {{ {spreads} }} }} }} {fragments}"))
+            for number in range(100)
+        ]
+        await asyncio.wait(flood, return_when=asyncio.FIRST_COMPLETED)
+        assert await ask(user, "query New { untrained { title } }") == []
+        assert sum(task.done() for task in flood) < 50
+        assert await asyncio.gather(*flood) == [["UNAUTHENTICATED"]] * 100
+
+
+@pytest.mark.anyio
 async def test_documents_that_were_refused_are_not_kept() -> None:
     remembered = documents()
-    refused = await remembered.get("{ nothing }")
+    refused = await remembered.get("{ nothing }", USER)
     assert not isinstance(refused, Document)
-    assert await remembered.get("{ nothing }") is not refused
+    assert await remembered.get("{ nothing }", USER) is not refused
 
 
 def test_a_new_document_does_not_wait_in_the_threads_that_write_files(tmp_path: Path) -> None:
@@ -506,7 +555,7 @@ def test_a_new_document_does_not_wait_in_the_threads_that_write_files(tmp_path: 
         busy = [loop.run_in_executor(None, held.wait) for _ in range(64)]
         try:
             async with asyncio.timeout(30):
-                assert isinstance(await documents().get("{ untrained { pk } }"), Document)
+                assert isinstance(await documents().get("{ untrained { pk } }", USER), Document)
         finally:
             held.set()
             await asyncio.gather(*busy)

@@ -93,7 +93,7 @@ class Live:
             except (NotPersisted, Unauthenticated, UserServerUnavailable) as error:
                 return refused(error)
             self.named += not sent
-        if subscriptions and await self.executor.kind(operation) is OperationType.SUBSCRIPTION:
+        if subscriptions and await self.executor.kind(operation, context) is OperationType.SUBSCRIPTION:
             return await self.executor.subscribe(operation, context)
         return await self.executor.run(operation, context, mutations=mutations, in_parts=in_parts)
 

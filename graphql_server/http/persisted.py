@@ -81,7 +81,7 @@ class Automatic:
             return _named(operation, self._remembered.get(operation.document_id))
         if sha256(operation.query.encode()).hexdigest() != operation.document_id:
             raise BadRequest("The sha256Hash is not that of the query.", code="PERSISTED_QUERY_HASH_MISMATCH")
-        if isinstance(await self._documents.get(operation.query), Document):
+        if isinstance(await self._documents.get(operation.query, context.known), Document):
             self._remembered.put(operation.document_id, operation.query, len(operation.query))
         return operation
 

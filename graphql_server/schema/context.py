@@ -59,18 +59,24 @@ class Context:
         """Forget what was loaded before a change; the change is done, so there is some time to tell of it."""
         self.loaders.forget(time.monotonic() + self._seconds)
 
+    @property
+    def known(self) -> User | None:
+        """Whoever asks, where that is certain by now."""
+        if self._known is None:
+            self._known = self._users.known(self._token)
+        return self._known
+
     async def user(self) -> User:
         """Whoever asks, by the user server's word; it is asked once, however many root fields there are.
 
         Raises Unauthenticated and UserServerUnavailable.
         """
-        if self._known is None:
-            self._known = self._users.known(self._token)
-        if self._known:
-            return self._known
+        if user := self.known:
+            return user
         if self._user is None:
             self._user = asyncio.create_task(self._users.authenticate(self._token))
-        return await self._user
+        self._known = await self._user
+        return self._known
 
 
 Info = strawberry.Info[Context, None]

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 from graphql import (
@@ -26,6 +27,7 @@ from graphql_server.schema.recent import Recent
 
 # A document takes some 200 bytes for each of its characters when it is parsed.
 REMEMBERED_CHARACTERS = 200_000
+STRANGERS_CHARACTERS = 50_000  # of those that came from people who were not known by then
 PLANS = 16  # that are remembered of one operation, which has one for each set of values of its conditions
 # In place of graphql-core's own words, which have no number.
 TOO_DEEP = f"The document nests fields, values or types more than {MAX_NESTING_DEPTH} levels deep."
@@ -44,28 +46,29 @@ class Documents:
         self._hidden = not introspection
         self._rules = [*specified_rules] if introspection else [*specified_rules, NoSchemaIntrospectionCustomRule]
         self._remembered = Recent[Document](REMEMBERED_CHARACTERS)
+        self._strangers = Recent[Document](STRANGERS_CHARACTERS)
         self.found = self.prepared = 0
         # One thread of its own: hostile documents take turns with each other, and neither stop the event loop nor
         # take the threads that write files.
         self._thread = ThreadPoolExecutor(1, "documents")
+        # A stranger's goes to that thread when another's is done, so that a known user's waits behind one at most.
+        self._turn = asyncio.Lock()
 
     def __len__(self) -> int:
-        return len(self._remembered)
+        return len(self._remembered) + len(self._strangers)
 
-    def remembered(self, query: str) -> Document | None:
-        """The document, if it was good before."""
-        remembered = self._remembered.get(query)
-        self.found += remembered is not None
-        return remembered
-
-    async def get(self, query: str) -> Document | Sequence[GraphQLError]:
-        """The document, or what is wrong with it."""
-        if remembered := self.remembered(query):
-            return remembered
-        self.prepared += 1
-        document = await self._apart(self._prepare, query)
+    async def get(self, query: str, known: object) -> Document | Sequence[GraphQLError]:
+        """The document, or what is wrong with it; `known` is the user who sends it, where that is certain by now."""
+        if document := self._remembered.get(query):
+            self.found += 1
+            return document
+        document = self._strangers.get(query)
+        self.found += document is not None
+        if document is None:
+            self.prepared += 1
+            document = await self._apart(known, self._prepare, query)
         if isinstance(document, Document):
-            self._remembered.put(query, document, len(query))
+            (self._remembered if known else self._strangers).put(query, document, len(query))
         return document
 
     def fault(self, query: str) -> str:
@@ -82,19 +85,22 @@ class Documents:
             return str(error)
         return ""
 
-    async def plan(self, operation: Ready, conditions: tuple[bool, ...] | None) -> Plan | Payloads | None:
+    async def plan(
+        self, operation: Ready, conditions: tuple[bool, ...] | None, known: object
+    ) -> Plan | Payloads | None:
         """The plan for an operation under these conditions; None where graphql-core must run it."""
         if conditions is None:
             return None
         if conditions not in operation.plans:
-            plan = await self._apart(operation.planned, self._planner, conditions)
+            plan = await self._apart(known, operation.planned, self._planner, conditions)
             if len(operation.plans) >= PLANS:
                 operation.plans.clear()
             operation.plans[conditions] = plan
         return operation.plans[conditions]
 
-    async def _apart(self, work: Callable[..., T], *args: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *args)
+    async def _apart(self, known: object, work: Callable[..., T], *args: Any) -> T:
+        async with nullcontext() if known else self._turn:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work, *args)
 
     def _prepare(self, query: str) -> Document | Sequence[GraphQLError]:
         try:

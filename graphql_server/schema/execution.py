@@ -93,9 +93,7 @@ class Executor:
                 if known and (data := await self._as_planned(known, operation, context)) is not None:
                     self.documents.found += 1
                     return Answer({"data": data}, operation="query")
-                # Most are remembered, and a coroutine for nothing to wait for costs as much as to find one.
-                document = self.documents.remembered(operation.query) or await self.documents.get(operation.query)
-                checked = self._checked(operation, document)
+                checked = self._checked(operation, await self.documents.get(operation.query, context.known))
                 if isinstance(checked, Answer):
                     return checked
                 document, ready = checked
@@ -103,7 +101,7 @@ class Executor:
                     context.hurry(deadline.end, self._seconds)
                     return await self._as_put_off(document, operation, context)
                 conditions = ready.conditions(operation.variables)
-                plan = ready.plans.get(conditions) or await self.documents.plan(ready, conditions)
+                plan = ready.plans.get(conditions) or await self.documents.plan(ready, conditions, context.known)
                 if isinstance(plan, Plan) and not known:
                     data = await self._as_planned(plan, operation, context)
                     if data is not None:
@@ -146,15 +144,15 @@ class Executor:
         result = await self._by_core(document.sent, operation, context, PartingExecutor)
         return answer_of(result, "query") if isinstance(result, ExecutionResult) else Parts(result)
 
-    async def kind(self, operation: Operation) -> OperationType | None:
+    async def kind(self, operation: Operation, context: Context) -> OperationType | None:
         """Whether it is a query, a mutation or a subscription; None where it is refused."""
-        document = await self.documents.get(operation.query)
+        document = await self.documents.get(operation.query, context.known)
         ready = document.operation(operation.name) if isinstance(document, Document) else None
         return ready.node.operation if ready else None
 
     async def subscribe(self, operation: Operation, context: Context) -> Answer | AsyncGenerator[Answer]:
         """Begin a subscription: an answer for each event, or the refusal."""
-        checked = self._checked(operation, await self.documents.get(operation.query))
+        checked = self._checked(operation, await self.documents.get(operation.query, context.known))
         if isinstance(checked, Answer):
             return checked
         begun = subscribe(self._schema, checked[0].node, **self._options(operation, context))
