@@ -176,8 +176,7 @@ class Database:
                     if limit.expired():
                         raise TimeoutError  # noqa: TRY301 - Python 3.11's wait_for may swallow the cancellation
                 except BaseException:
-                    await roll_back(session)
-                    await transaction.undone()
+                    await _undo(session, transaction)
                     raise
                 limit.reschedule(end)
                 await self._commit(session, transaction)
@@ -187,10 +186,11 @@ class Database:
         try:
             await session.commit()
         except Exception as error:
-            await roll_back(session)
             # SQLite's own file says that it did not commit; a MySQL that is away may have.
             if self.engine.name == "sqlite" or self.engine.failure(error).kind == "transient":
-                await transaction.undone()
+                await _undo(session, transaction)
+            else:
+                await roll_back(session)
             raise
         self.changed.set()
 
@@ -206,6 +206,13 @@ class Database:
             return OperationTimedOut("The database took longer for this than it may (DATABASE_SECONDS).")
         self.figures.unavailable += 1
         return DatabaseUnavailable("The database does not answer; try again.")
+
+
+async def _undo(session: Session, transaction: Transaction) -> None:
+    try:
+        await roll_back(session)
+    finally:  # also where the time was over meanwhile
+        await transaction.undone()
 
 
 def _reason(cause: BaseException) -> str:

@@ -338,6 +338,27 @@ def test_objects_asked_for_by_several_root_fields_are_one_statement(library: Lib
     assert [data["a"]["pk"], data["b"]["pk"], data["c"]["title"]] == [one, other, "title 0"]
 
 
+def test_what_a_wrong_field_ends_keeps_nobody_waiting_who_asks_for_the_same_later(library: Library) -> None:
+    pk, image = library.datasets[1], library.images[library.datasets[1]][0]
+    result = library.server.result(
+        f"""{{
+          long: images(first: 1000) {{ nodes {{ pk url width height originalFileName confidence }} }}
+          late: image(pk: {image}) {{
+            dataset {{ images(first: 3, orderBy: {{field: CONFIDENCE}}) {{ nodes {{ pk }} }} }}
+          }}
+          null: dataset(pk: {pk}) {{
+            wrong: images(first: 5000) {{ totalCount }} right: images(first: 3) {{ nodes {{ pk }} }}
+          }}
+        }}"""
+    )
+    assert [(error["path"], error["extensions"]["code"]) for error in result["errors"]] == [
+        (["null", "wrong"], "BAD_USER_INPUT")
+    ]
+    assert result["data"]["null"] is None
+    assert len(result["data"]["long"]["nodes"]) == 1000
+    assert len(result["data"]["late"]["dataset"]["images"]["nodes"]) == 3
+
+
 def test_what_is_not_selected_is_not_asked_of_the_database(library: Library) -> None:
     assert counted(library.server, "{ __typename }")[1] == 0
     assert counted(library.server, "{ untrained { pk } }")[1] == 1

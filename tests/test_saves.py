@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from graphql_server import datasets, saves
+from graphql_server import datasets, saves, tallies
 from graphql_server.album import Album
 from graphql_server.app import opened
 from graphql_server.database import Transaction
@@ -309,6 +309,31 @@ async def test_who_waits_for_a_connection_gives_up_in_time_where_the_driver_does
             waiting = asyncio.create_task(parts.album.database.fetch("SELECT 1"))
             await asyncio.wait([waiting], timeout=30)
         assert isinstance(waiting.exception(), DatabaseUnavailable)
+
+
+async def test_a_rollback_that_the_time_limit_meets_leaves_no_file(
+    database_url: str, media_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_for(database_url, media_root, database_seconds=1.0)
+
+    async def fails(*_args: Any) -> None:
+        await asyncio.sleep(0.6)
+        raise ValueError("what comes behind the files")
+
+    async with opened(settings) as parts:
+        async with parts.album.database.engine.session() as session:
+            kind = type(session)
+        roll_back = kind.rollback
+
+        async def slowly(self: Any) -> None:
+            await asyncio.sleep(0.4)
+            await roll_back(self)
+
+        monkeypatch.setattr(kind, "rollback", slowly)
+        monkeypatch.setattr(tallies, "add", fails)
+        with pytest.raises((ValueError, DatabaseUnavailable)):
+            await parts.album.save_fix(Upload(photo(seed=1)), fix())
+    await asyncio.to_thread(assert_whole, settings)
 
 
 @pytest.mark.parametrize("engine", ["mysql"])

@@ -61,6 +61,8 @@ class Loader(Generic[K, V]):
             await future
         except asyncio.CancelledError:
             if reading and not reading.cancelling() and all(each.cancelled() for each in waiting):
+                if waiting is self._waiting:  # Whoever comes now begins anew.
+                    self._waiting, self._missing = [], {}
                 reading.cancel()
             raise
 
