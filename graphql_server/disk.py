@@ -93,9 +93,24 @@ def place(folder: Path, staged: Mapping[str, Path]) -> None:
         with suppress(FileExistsError):
             folder.mkdir()
         _sync(folder.parent)
-    for name, path in staged.items():
-        os.link(path, folder / name)  # Unlike a rename, a link never overwrites.
+    placed: list[str] = []
+    try:
+        for name, path in staged.items():
+            _link(path, folder / name)
+            placed.append(name)
+    except FileExistsError:  # at a name that somebody else has
+        remove(folder, placed)
+        raise
     _sync(folder)
+
+
+def _link(path: Path, name: Path) -> None:
+    try:
+        os.link(path, name)  # Unlike a rename, a link never overwrites.
+    except FileExistsError:
+        # A network folder whose answer was lost is asked once more, and then finds what it has done itself.
+        if not name.samefile(path):
+            raise
 
 
 def discard(paths: Iterable[Path]) -> None:

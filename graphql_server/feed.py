@@ -76,7 +76,7 @@ class Feed:
         self._patience = patience
         self._most = most
         self._followers = set[Follower]()
-        self._starting = asyncio.Lock()
+        self._starting: asyncio.Task[int] | None = None
         self._reading: asyncio.Task[None] | None = None
         self._told = 0  # the key up to which everything has been told
         self._waiting: dict[int, float] = {}  # keys behind a gap, and since when they are seen
@@ -96,9 +96,10 @@ class Feed:
         Raises TooSlow where the changes are not taken as fast as they come.
         """
         follower = Follower(self._most)
-        told = await self._join(follower)
-        old = self._before if after is None else frozenset[int]()
+        self._followers.add(follower)
         try:
+            told = self._told if self._reading else await self._started()
+            old = self._before if after is None else frozenset[int]()
             at = told if after is None else after
             while at < told and (changes := await self._between(at, told)):
                 for change in changes:
@@ -112,19 +113,24 @@ class Feed:
         finally:
             self._leave(follower)
 
-    async def _join(self, follower: Follower) -> int:
-        async with self._starting:
-            if self._reading is None:
-                await self._begin()
-                self._reading = asyncio.create_task(self._read_on())
-        self._followers.add(follower)
+    async def _started(self) -> int:
+        """Wait until reading has begun, or has failed to, together with all who wait for that."""
+        starting = self._starting = self._starting or asyncio.create_task(self._start())
+        # Unlike await starting, this does not end it when one of them gives up.
+        await asyncio.wait([starting])
+        return starting.result()
+
+    async def _start(self) -> int:
+        await self._begin()
+        self._starting, self._reading = None, asyncio.create_task(self._read_on())
         return self._told
 
     def _leave(self, follower: Follower) -> None:
         self._followers.discard(follower)
-        if self._reading and not self._followers:
-            self._reading.cancel()
-            self._reading = None
+        if not self._followers:
+            for task in filter(None, (self._starting, self._reading)):
+                task.cancel()
+            self._starting = self._reading = None
 
     async def _begin(self) -> None:
         """Find the key up to which nothing can be added any more, and what is behind it already."""

@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from graphql_server.app import opened
+from graphql_server.errors import DatabaseUnavailable
 from tests import mysql
 from tests.chaos.mysql import stranger
 from tests.chaos.service import codes
 from tests.holdings import ask, assert_whole
 from tests.photos import photo
+from tests.rows import put_images, untrained_pk
 from tests.servers import Server, running, settings_for
 from tests.together import asking, at_once
 from tests.waiting import wait_until
@@ -144,6 +146,32 @@ def test_queries_that_nobody_waits_for_any_more_are_ended_and_do_not_pile_up(ser
         assert [codes(answer) for wave in waves for answer in wave.result()] == [[TIMED_OUT]] * 24
         assert 0 < max(found) <= 2
         wait_until(lambda: codes(impatient.result(LIST)) == [])
+
+
+@pytest.mark.parametrize("engine", ["mysql"])
+def test_a_row_that_cannot_be_read_spoils_no_other_request(server: Server) -> None:
+    put_images(server, untrained_pk(server), [{"created_at": "2026-01-31 00:00:00"}])
+    with stranger(server.settings.database_url) as other:
+        other.run("SET sql_mode = 'ALLOW_INVALID_DATES'")
+        other.run("UPDATE image_info SET created_at = '2026-02-31 00:00:00'", "COMMIT")
+        for _ in range(5):
+            assert codes(server.result("{ images { nodes { createdAt } } }")) == [INTERNAL]
+            assert codes(server.result(LIST)) == []
+        other.run("UPDATE image_info SET created_at = NULL", "COMMIT")
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_statements_of_sqlite_that_nobody_waits_for_any_more_are_ended(database_url: str, media_root: Path) -> None:
+    endless = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT MAX(x) FROM n"
+
+    async def ask_in_vain() -> None:
+        async with opened(settings_for(database_url, media_root, database_seconds=1.0)) as parts:
+            for _ in range(3):
+                with pytest.raises(DatabaseUnavailable):
+                    await parts.album.database.fetch(endless)
+                assert len(await parts.album.database.fetch("SELECT 1")) == 1
+
+    asyncio.run(ask_in_vain())
 
 
 @pytest.mark.parametrize("engine", ["mysql"])

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from graphql_server import doctor
+from tests.chaos.mysql import stranger
 from tests.documents import doubled
 from tests.front_door import assert_refused, code
 from tests.live import CHANGES, IMAGES, MULTIPART, SSE, START, connected, cursor, events, following, parts, streaming
@@ -173,6 +174,32 @@ def test_however_many_follow_the_database_is_asked_as_often(server: Server) -> N
         assert len([text for text in statements if "FROM dataset_change" in text]) < 10
         # The save itself asked for the dataset once.
         assert len([text for text in statements if "FROM dataset_info WHERE pk IN" in text]) == 1
+
+
+@pytest.mark.parametrize("engine", ["mysql"])
+def test_who_begins_to_follow_while_the_database_hangs_is_told_together_with_the_others(
+    database_url: str, media_root: Path
+) -> None:
+    with (
+        running(settings_for(database_url, media_root, database_seconds=2.0)) as server,
+        stranger(database_url) as other,
+        ExitStack() as stack,
+    ):
+        clients = [stack.enter_context(connected(server)) for _ in range(5)]
+        for client in clients:
+            client.begin()
+        other.run("LOCK TABLES dataset_change WRITE")
+        with statements_sent() as statements:
+            for client in clients:
+                client.subscribe(IMAGES)
+            told = [client.receive() for client in clients]
+        other.run("UNLOCK TABLES")
+        assert [message["payload"][0]["extensions"]["code"] for message in told] == ["OPERATION_TIMED_OUT"] * 5
+        assert len([text for text in statements if "FROM dataset_change" in text]) == 1
+        for client in clients:
+            client.subscribe(IMAGES, "2")
+        server.save(photo())
+        assert len({client.event("2")["image"]["pk"] for client in clients}) == 1
 
 
 def test_nobody_is_asked_when_nobody_follows(server: Server) -> None:

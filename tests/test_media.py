@@ -195,6 +195,31 @@ async def test_placing_never_overwrites(media: Media) -> None:
     assert names(media.root) == [f"7/{file_name}"]
 
 
+async def test_of_several_pictures_none_is_placed_where_one_finds_its_name_taken(media: Media) -> None:
+    taken, staged = await store(media, b"first"), dict[str, Staged]()
+    for name in (f"{uuid4()}.jpg", taken, f"{uuid4()}.jpg"):
+        staged[name] = await media.stage(Upload(b"x"), 1)
+    with pytest.raises(FileExistsError):
+        await media.place(7, staged)
+    assert (media.root / "7" / taken).read_bytes() == b"first"
+    await media.discard(*staged.values())
+    assert names(media.root) == [f"7/{taken}"]
+
+
+async def test_a_network_folder_that_does_a_thing_twice_has_placed_the_picture(
+    media: Media, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = os.link
+
+    def twice(*args: Any) -> None:
+        link(*args)
+        link(*args)
+
+    monkeypatch.setattr(os, "link", twice)
+    file_name = await store(media, b"x")
+    assert names(media.root) == [f"7/{file_name}"]
+
+
 async def test_what_was_placed_can_be_removed_and_placed_elsewhere_until_it_is_discarded(
     media: Media,
 ) -> None:

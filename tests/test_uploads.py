@@ -1,9 +1,12 @@
 """What saveFix and saveFixes take and keep, what they refuse, and that a refusal leaves nothing."""
 
+import errno
 import gc
 import hashlib
 import io
+import os
 import struct
+import tempfile
 import zlib
 from collections.abc import Generator
 from pathlib import Path
@@ -15,6 +18,7 @@ import pytest
 from PIL import Image
 from starlette.datastructures import UploadFile
 
+from graphql_server.http import multipart
 from tests.holdings import ask, assert_whole, files_in, holdings
 from tests.photos import photo
 from tests.servers import Server, running, settings_for
@@ -340,6 +344,40 @@ def assert_storage_is_away(server: Server) -> None:
     assert codes(answer) == ["STORAGE_UNAVAILABLE"]
     assert str(server.settings.media_root) not in str(answer)
     assert ask(server.settings.database_url, "SELECT pk FROM image_info ORDER BY pk") == rows
+
+
+def test_a_disk_that_is_full_at_the_last_bytes_of_a_form_is_an_error_and_saves_nothing(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(tempfile.SpooledTemporaryFile[bytes]):
+        large = False
+
+        def rollover(self) -> None:
+            super().rollover()
+            self.large = True
+
+        def seek(self, offset: int, whence: int = 0) -> int:
+            if self.large:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return super().seek(offset, whence)
+
+        def close(self) -> None:
+            super().close()
+            if self.large:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(multipart, "SpooledTemporaryFile", Full)
+    large = photo("PNG", seed=2) + b" " * 2**20
+    given = {"modelDegree": 90, "confidence": 0.75, "userFixDegree": 0, "file": None}
+    answer = server.send_form(
+        SAVE_FIXES,
+        {"inputs": [given, given]},
+        {"0": ["variables.inputs.0.file"], "1": ["variables.inputs.1.file"]},
+        {"0": ("small.png", photo("PNG", seed=1)), "1": ("large.png", large)},
+    )
+    assert (answer.status_code, answer.json()["errors"][0]["extensions"]["code"]) == (503, "STORAGE_UNAVAILABLE")
+    assert_whole(server.settings)
+    assert files_in(server.settings.media_root) == {}
 
 
 def test_without_the_media_folder_nothing_is_saved_until_it_is_back(server: Server) -> None:

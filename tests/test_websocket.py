@@ -3,12 +3,13 @@
 import asyncio
 import ctypes
 import socket
+import sqlite3
 import struct
 import threading
 import time
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -235,6 +236,28 @@ def test_a_mutation_that_has_begun_comes_to_its_end_whatever_its_client_does(
             client.subscribe(QUERY, "2")
             client.event("2")
     wait_until(lambda: files_in(server.settings.media_root) == {})
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+def test_mutations_that_the_client_has_given_up_count_as_long_as_they_run(database_url: str, media_root: Path) -> None:
+    settings = settings_for(database_url, media_root, live_subscriptions=2, database_seconds=30.0)
+    with (
+        running(settings) as server,
+        connected(server) as client,
+        closing(sqlite3.connect(database_url.removeprefix("sqlite://"))) as other,
+    ):
+        client.begin()
+        other.execute("BEGIN IMMEDIATE")
+        for number in range(2):
+            client.subscribe(CREATE, title=str(number))
+            client.send(type="ping")
+            client.receive()
+            time.sleep(0.3)  # until it waits for the database
+            client.send(type="complete", id="1")
+        client.subscribe(CREATE, title="2")
+        time.sleep(0.3)
+        other.rollback()  # They come to their end.
+        assert client.closed()[0] == 4429
 
 
 @pytest.mark.parametrize("engine", ["mysql"], indirect=True)

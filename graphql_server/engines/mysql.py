@@ -42,6 +42,13 @@ async def _execute(connection: Connection, sql: str, args: Sequence[Any]) -> Seq
     return await cursor.fetchall()
 
 
+def _number(error: BaseException) -> int | None:
+    """The number of an error that the server or the driver's protocol has one for."""
+    cause = cause_of(error)
+    number: object = cause.args[0] if cause.args and isinstance(cause, errors.MySQLError) else None
+    return number if isinstance(number, int) else None
+
+
 class MySQLSession:
     def __init__(self, parent: MySQLClient, connection: Connection, seconds: float) -> None:
         self.connection = connection
@@ -91,6 +98,8 @@ class MySQL:
             connection._stmt_cache_size, connection._read_timeout = PREPARED, None  # noqa: SLF001
             rows = await _execute(connection, sql, args)
         except BaseException as error:
+            if isinstance(error, Exception) and _number(error) is None:
+                connection.close()  # Its answer could not be read, and the rest of it is still there.
             self._leave(connection, error)
             raise
         finally:
@@ -150,11 +159,10 @@ class MySQL:
         return self._pool.size
 
     def failure(self, error: BaseException) -> Failure:
-        cause = cause_of(error)
-        code = cause.args[0] if cause.args else None
-        if isinstance(code, int) and isinstance(cause, errors.MySQLError):
-            if code in MEANINGS:
-                return MEANINGS[code]
-            if isinstance(cause, errors.OperationalError) and code >= FIRST and code not in CLIENTS:
+        cause, number = cause_of(error), _number(error)
+        if number is not None:
+            if number in MEANINGS:
+                return MEANINGS[number]
+            if isinstance(cause, errors.OperationalError) and number >= FIRST and number not in CLIENTS:
                 return UNKNOWN
         return Failure("away" if isinstance(cause, AWAY) or isinstance(error, DBConnectionError) else "bug")

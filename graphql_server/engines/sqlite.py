@@ -1,8 +1,9 @@
 """SQLite, by the one connection that Tortoise keeps."""
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from typing import Any, Literal, cast
 
@@ -25,12 +26,23 @@ MEANINGS = {
     "SQLITE_CORRUPT": Failure("unfit", "restore the database's file from a backup"),
     "SQLITE_NOTADB": Failure("unfit", "restore the database's file from a backup"),
 }
+STEP = 0.05  # seconds; an interruption that comes before a statement has begun is lost
 MISSING = ("no such table", "no such column", "no such index")
 
 
 def _args(args: Sequence[Any]) -> list[Any]:
     # As Tortoise writes them; sqlite3's own way of writing moments is on its way out.
     return [arg.isoformat(" ") if isinstance(arg, datetime) else arg for arg in args]
+
+
+async def _interrupt(connection: Any, turn: AsyncExitStack) -> None:
+    """End what nobody waits for any more; the connection's thread runs it on, and others would wait behind it."""
+    async with turn:
+        behind = asyncio.ensure_future(connection.execute_fetchall("SELECT 1"))
+        while not behind.done():
+            await connection.interrupt()
+            await asyncio.wait([behind], timeout=STEP)
+        behind.exception()  # where that was interrupted itself
 
 
 class SqliteSession:
@@ -67,10 +79,18 @@ class Sqlite:
     def __init__(self, client: SqliteClient) -> None:
         self.client = client
         self.slots = Slots()
+        self._given_up = set[asyncio.Task[None]]()
 
     async def fetch(self, sql: str, args: Sequence[Any]) -> Sequence[Row]:
-        async with self._alone() as connection:
-            return cast("Sequence[Row]", await connection.execute_fetchall(sql, _args(args)))
+        async with AsyncExitStack() as turn:
+            connection = await turn.enter_async_context(self._alone())
+            try:
+                return cast("Sequence[Row]", await connection.execute_fetchall(sql, _args(args)))
+            except asyncio.CancelledError:
+                ending = asyncio.create_task(_interrupt(connection, turn.pop_all()))
+                self._given_up.add(ending)
+                ending.add_done_callback(self._given_up.discard)
+                raise
 
     @asynccontextmanager
     async def session(self) -> AsyncGenerator[SqliteSession]:
@@ -96,7 +116,9 @@ class Sqlite:
     def connections(self) -> int:
         return int(self.client._connection is not None)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - Tortoise does not tell
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        for ending in self._given_up:
+            ending.cancel()
 
     def failure(self, error: BaseException) -> Failure:
         cause = cause_of(error)

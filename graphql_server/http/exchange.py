@@ -79,6 +79,7 @@ class Exchange:
     over = False  # whether there is nobody to hear from, or nothing to be told any more
     body: bytes | bytearray = b""
     more_body = True
+    asked = False  # for a piece of the body at least
     _heard = False  # whether there is something to be received
     _event: asyncio.Event | None = None  # while somebody waits for that
     _head = b""  # while it waits for the first piece of the body
@@ -153,7 +154,7 @@ class Exchange:
     def _message(self) -> Message:
         if self.over:
             return GONE
-        self._heard = False
+        self._heard, self.asked = False, True
         body, self.body = self.body, b""
         return {"type": "http.request", "body": bytes(body), "more_body": self.more_body}
 

@@ -4,6 +4,7 @@ Starlette's parser makes a call for each line, name and value, which for a photo
 """
 
 import re
+from contextlib import suppress
 from functools import lru_cache
 from tempfile import SpooledTemporaryFile
 from typing import BinaryIO, cast
@@ -49,17 +50,20 @@ class Form:
         while not last:
             piece, last = await pieces.before(pieces.boundary)
             await file.write(piece)
+        await file.seek(0)  # Its last bytes are written by then, or there is no room for them.
         if file.size and file.size <= self._memory:
             self._memory -= file.size
 
     async def close(self) -> None:
         for file in self._files:
-            await file.close()
+            with suppress(OSError):  # What it holds is not wanted any more.
+                await file.close()
 
     def drop(self) -> None:
         """Close it at once, also where the task is being cancelled."""
         for file in self._files:
-            file.file.close()
+            with suppress(OSError):
+                file.file.close()
 
 
 class _Pieces:

@@ -135,8 +135,10 @@ class Connection:
             raise Closed(4401, "Unauthorized")
         if name in self._operations:
             raise Closed(4409, "Subscriber for this id already exists")
-        if len(self._operations) >= self._live.bounds.subscriptions:
-            raise Closed(4429, f"More than {self._live.bounds.subscriptions} operations at once (LIVE_SUBSCRIPTIONS)")
+        most, under_way = self._live.bounds.subscriptions, self._operations.values()
+        # Mutations that the client has given up go on; a query of which that is so may take a moment to end.
+        if max(len(under_way), len(self._answering.difference(under_way))) >= most:
+            raise Closed(4429, f"More than {most} operations at once (LIVE_SUBSCRIPTIONS)")
         try:
             operation = requests.operation_of(payload)
         except BadRequest as error:
