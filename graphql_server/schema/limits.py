@@ -104,7 +104,8 @@ def _colons(document: DocumentNode) -> int:
 
 def _repetitive(limits: Limits) -> QueryTooComplex:
     return QueryTooComplex(
-        f"The operation repeats fields or fragments too much for {limits.fields} fields (QUERY_FIELDS)."
+        f"The operation repeats fields or fragments too much for {limits.fields} fields (QUERY_FIELDS), "
+        "or spreads a fragment within itself."
     )
 
 
