@@ -73,11 +73,11 @@ class Pool:
             turn.set_exception(DBConnectionError(CLOSED))
         for task in self._making:
             task.cancel()
+        while self._free:
+            await self._free.popleft().ensure_closed()
         if self.slots.used:
             self._returned = asyncio.Event()
             await self._returned.wait()
-        while self._free:
-            await self._free.popleft().ensure_closed()
 
     async def _turn(self) -> Connection:
         if not self._most:
