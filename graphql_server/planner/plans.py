@@ -189,7 +189,7 @@ class Plan:
             if await permission(None, host) is not True:
                 raise Unplanned
         (data,) = await self.root.build(host, variables, [None])
-        if host.values > AT_ONCE:
+        if host.values > FEW:
             await host.turn()
         return data
 

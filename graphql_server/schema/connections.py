@@ -168,7 +168,10 @@ async def connect(
     """Read pages, together with those that others of the same level ask for, or the first piece of a streamed one."""
     if info.context.in_parts and len(wanted) == 1 and (first := first_piece(info, wanted[0][0])):
         return [await begin(info, listing, wanted[0], make, first)]
-    found = await info.context.loaders.pages(listing, wanted)
+    loaders = info.context.loaders
+    found = await loaders.pages(listing, wanted)
+    if loaders.presumed:
+        loaders.prove(wanted, found)
     return [
         Connection(listing=listing, span=span, parent=parent, slice=slice, make=make)
         for (span, parent), slice in zip(wanted, found, strict=True)

@@ -162,16 +162,12 @@ class Loaders:
         """Pages of one listing, none of them twice."""
         if self._pace.branches == 1:
             # Nobody can ask for the same.
-            found = slices(self.source.database, listing, wanted, self.source.columns[listing.table])
-        else:
-            found = self.slices.load_many([(listing, each) for each in wanted])
-        return self._proving(wanted, found) if self.presumed else found
+            return slices(self.source.database, listing, wanted, self.source.columns[listing.table])
+        return self.slices.load_many([(listing, each) for each in wanted])
 
-    async def _proving(self, wanted: Sequence[Wanted], pages: Awaitable[list[Slice]]) -> list[Slice]:
-        # An image has a dataset: the database holds it to that.
-        found = await pages
-        self.presumed -= {parent for (_, parent), slice in zip(wanted, found, strict=True) if slice.rows}
-        return found
+    def prove(self, wanted: Sequence[Wanted], pages: Sequence[Slice]) -> None:
+        """Take pages of images for a proof: an image has a dataset, the database holds it to that."""
+        self.presumed -= {parent for (_, parent), slice in zip(wanted, pages, strict=True) if slice.rows}
 
     async def proved(self) -> bool:
         """Whether all datasets are there that were presumed to be."""
