@@ -7,6 +7,8 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Generator
 from pathlib import Path
@@ -25,7 +27,18 @@ from tests.holdings import assert_whole, files_in
 from tests.live import MULTIPART, SSE, events, following, parts, streaming
 from tests.parts import merged, parting, parts_of
 from tests.photos import photo
-from tests.processes import Process, command, free_port, is_free, server_of, settings_of, started, users_listening
+from tests.processes import (
+    PROJECT,
+    Process,
+    command,
+    environment,
+    free_port,
+    is_free,
+    server_of,
+    settings_of,
+    started,
+    users_listening,
+)
 from tests.rows import put_images, untrained_pk
 from tests.servers import KEY, SAVE_FIX, TOKEN, Server, settings_for
 from tests.test_parts import MUCH
@@ -296,10 +309,11 @@ def test_schema_prints_the_schema_and_check_tells_whether_a_file_is_stale(
     file = tmp_path / "schema.graphql"
     file.write_text(printed, encoding="utf-8")
     assert run(monkeypatch, capsys, "schema", "--check", str(file)) == (0, "", "")
-    file.write_text(f"{printed}# more\n", encoding="utf-8")
-    status, output, errors = run(monkeypatch, capsys, "schema", "--check", str(file))
-    assert (status, output) == (1, "")
-    assert re.fullmatch(r"graphql-server: [^\n]+ is stale[^\n]+\n", errors)
+    for stale in (f"{printed}# more\n".encode(), b"\xff"):
+        file.write_bytes(stale)
+        status, output, errors = run(monkeypatch, capsys, "schema", "--check", str(file))
+        assert (status, output) == (1, "")
+        assert re.fullmatch(r"graphql-server: [^\n]+ is stale[^\n]+\n", errors)
     missing = run(monkeypatch, capsys, "schema", "--check", str(tmp_path / "missing"))
     assert_one_line(missing, str(tmp_path / "missing"))
 
@@ -312,6 +326,17 @@ def test_migrate_says_what_it_applies_and_nothing_the_second_time(
     done = "The database is up to date.\n"
     assert run(monkeypatch, capsys, "migrate", DATABASE_URL=url) == (0, applied + done, "")
     assert run(monkeypatch, capsys, "migrate", DATABASE_URL=url) == (0, done, "")
+
+
+@pytest.mark.parametrize("name", ["schema", "doctor", "migrate"])
+def test_what_cannot_be_printed_is_one_line_that_says_why(environ: dict[str, str], name: str) -> None:
+    with Path("/dev/full").open("wb") as full:
+        run = [sys.executable, "-W", "error", "-m", "graphql_server", name]
+        done = subprocess.run(
+            run, cwd=PROJECT, env=environment(environ), stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 2
+    assert done.stderr == "graphql-server: Cannot write to stdout: No space left on device\n"
 
 
 # Commands that listen
