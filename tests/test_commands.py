@@ -257,6 +257,24 @@ def test_a_password_that_is_not_encoded_is_told_how_to_be(
         assert password not in result[2]
 
 
+def test_a_password_of_any_letters_is_the_one_that_mysql_knows(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], new_mysql: str
+) -> None:
+    for password in ("pä", "p€", "비밀번호", "a/b?c#d@e:f[g]%"):
+        with mysql.account(new_mysql, password=password) as name:
+            mysql.grant(new_mysql, name, "ALL")
+            url = mysql.address_for(name, new_mysql, password)
+            assert run(monkeypatch, capsys, "migrate", DATABASE_URL=url)[::2] == (0, ""), password
+
+
+def test_only_where_a_password_may_stand_is_told_how_to_write_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], environ: dict[str, str]
+) -> None:
+    result = run(monkeypatch, capsys, "serve", **{**environ, "USER_SERVER_URL": "http://[::1"})
+    assert_one_line(result, "USER_SERVER_URL", "host name")
+    assert "password" not in result[2]
+
+
 def test_a_collector_of_traces_at_no_address_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], environ: dict[str, str]
 ) -> None:
