@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         status = options.run(options)
     except DatasetServerError as error:
-        sys.stderr.write(f"graphql-server: {error}\n")
+        sys.stderr.write(f"graphql-server: {logs.plain(error)}\n")
         status = 2
     except KeyboardInterrupt:
         status = 130
@@ -78,8 +78,8 @@ def _migrate(_options: argparse.Namespace) -> int:
     from graphql_server import migrations
 
     logs.configure("text", "error")
-    asyncio.run(migrations.run(setting("database_url", os.environ), print))
-    sys.stdout.write("The database is up to date.\n")
+    asyncio.run(migrations.run(setting("database_url", os.environ), _say))
+    _say("The database is up to date.")
     return 0
 
 
@@ -92,12 +92,12 @@ def _media(options: argparse.Namespace) -> int:
 def _schema(options: argparse.Namespace) -> int:
     from graphql_server.schema.execution import build_schema
 
-    text = build_schema().as_str() + "\n"
+    text = build_schema().as_str()
     if options.check is None:
-        sys.stdout.write(text)
+        _say(text)
         return 0
     try:
-        stale = options.check.read_text(encoding="utf-8") != text
+        stale = options.check.read_bytes() != f"{text}\n".encode()
     except OSError as error:
         raise SettingsError(f"{options.check} cannot be read: {error.strerror}") from None
     if not stale:
@@ -116,8 +116,18 @@ def _doctor(options: argparse.Namespace) -> int:
         repair=options.repair,
         grace_seconds=options.grace,
         max_pixels=setting("max_pixels", os.environ),
+        say=_say,
     )
     return asyncio.run(examination)
+
+
+def _say(text: str) -> None:
+    """Print a text; SettingsError where stdout takes none, since its disk is full or its reader has gone."""
+    try:
+        print(text, flush=True)  # noqa: T201 - what a command is asked for
+    except OSError as error:
+        logs.let_go(sys.stdout)
+        raise SettingsError(f"Cannot write to stdout: {error.strerror}") from None
 
 
 def _port(options: argparse.Namespace) -> int:

@@ -20,7 +20,7 @@ def connection_of(url: str, pool: int, seconds: float) -> tuple[str, dict[str, A
     Tortoise remembers SQL texts by the connection's name, and the two engines write them differently.
     """
     if url.startswith("sqlite://"):
-        file = unquote(url.removeprefix("sqlite://"))
+        file = _decoded(url.removeprefix("sqlite://"))
         if file == ":memory:":
             raise SettingsError("DATABASE_URL needs a file, which keeps what is saved: sqlite://path/to/file")
         credentials: dict[str, Any] = {
@@ -30,16 +30,16 @@ def connection_of(url: str, pool: int, seconds: float) -> tuple[str, dict[str, A
         }
         return "sqlite", {"engine": "tortoise.backends.sqlite", "credentials": credentials}
     parts = urlsplit(url)
-    if not parts.hostname or not parts.path.strip("/"):
+    if not parts.username or not parts.hostname or not parts.path.strip("/"):
         raise SettingsError(
-            "DATABASE_URL needs a host and a database: mysql://user:password@host:3306/database" + ENCODE
+            "DATABASE_URL needs a user, a host and a database: mysql://user:password@host:3306/database" + ENCODE
         )
     credentials = {
         "host": parts.hostname,
         "port": parts.port or 3306,
-        "user": unquote(parts.username or "root"),
-        "password": unquote(parts.password or ""),
-        "database": unquote(parts.path.lstrip("/")),
+        "user": _decoded(parts.username),
+        "password": _decoded(parts.password or ""),
+        "database": _decoded(parts.path.lstrip("/")),
         "minsize": 1,
         "maxsize": pool,
         "connect_timeout": min(seconds, 10.0),
@@ -48,6 +48,13 @@ def connection_of(url: str, pool: int, seconds: float) -> tuple[str, dict[str, A
         **_encryption(parts),
     }
     return "mysql", {"engine": "tortoise.backends.mysql", "credentials": credentials}
+
+
+def _decoded(text: str) -> str:
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        raise SettingsError("DATABASE_URL: what is written by % must be UTF-8, such as %C3%A4 for ä") from None
 
 
 def _first_command(seconds: float) -> str:

@@ -3,15 +3,25 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
-ORIGIN = re.compile(r"https?://[^/?#\s]+")  # as browsers write it: a longer one would never be met
+# As browsers write it, to the letter: any other would never be met.
+ORIGIN = re.compile(r"(?!http:.*:80$|https:.*:443$)https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?")
 OUR_PATHS = ("/graphql", "/graphiql", "/healthz", "/readyz")
 LAST_PORT = 65535
-ENCODE = "; in a user's name and a password / ? # @ : and % are written as %2F %3F %23 %40 %3A and %25"
+ENCODE = "; in a user's name and a password / ? # @ : [ ] and % are written as %2F %3F %23 %40 %3A %5B %5D and %25"
 KEY_LENGTH = 32  # characters; shorter signing keys can be guessed
 # What stands in public repositories, the predecessor's included, or is easily guessed, protects nothing.
 KNOWN_SECRETS = ("changeme", "secret", "admin@naver.com", "1234", "password", "0123456789abcdef")
+
+
+def utf8(text: str) -> str:
+    """Give the text back; what was no UTF-8 is half characters in Python, which nothing could be made of later."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("must be UTF-8") from None
+    return text
 
 
 def integer(least: int, most: int) -> Callable[[str], int]:
@@ -59,17 +69,27 @@ def address(*schemes: str) -> Callable[[str], str]:
             raise ValueError("must be " + " or ".join(f"{s}://…" for s in schemes))
         if scheme == "sqlite":
             return text  # a path
-        try:
-            host, _ = urlsplit(text).hostname or "", urlsplit(text).port
-        except ValueError:
-            raise ValueError(f"has a port that is no number up to {LAST_PORT}{ENCODE}") from None
-        try:
-            host.encode("idna")
-        except UnicodeError:
-            raise ValueError(f"has a host name that can be none{ENCODE}") from None
+        parts = _split(text, ENCODE if "mysql" in schemes else "")
+        if scheme == "grpc" and (rest != parts.netloc or "@" in rest):
+            raise ValueError("must be grpc://host:50051, with nothing before or behind it")
         return text
 
     return parse
+
+
+def _split(text: str, hint: str) -> SplitResult:
+    try:
+        parts = urlsplit(text)
+        (parts.hostname or "").encode("idna")
+    except ValueError:
+        raise ValueError(f"has a host name that can be none{hint}") from None
+    try:
+        parts.port  # noqa: B018 - it is read only here
+    except ValueError:
+        raise ValueError(f"has a port that is no number up to {LAST_PORT}{hint}") from None
+    if "#" in text:
+        raise ValueError(f"must have no #: what follows it is sent to no server{hint}")
+    return parts
 
 
 web_address = address("http", "https")
@@ -79,10 +99,13 @@ def path_or_address(text: str) -> str:
     url = text.rstrip("/")
     if not url.startswith(("/", "http://", "https://")):
         raise ValueError("must be a path (/media) or an address (https://media.example)")
-    if (begin := f"/{unquote(url).split('/')[1]}") in OUR_PATHS:
+    steps = unquote(url).split("/")
+    if (begin := f"/{steps[1]}") in OUR_PATHS:
         raise ValueError(f"must not begin with {begin}, where the server itself answers")
-    if "?" in url or "#" in url:
-        raise ValueError("must have no ? and no #, since the pictures' names are put behind it")
+    if re.search(r"[?#\\\x00-\x1f]", url):
+        raise ValueError("must have no ? # \\ or control character, since the pictures' names are put behind it")
+    if url.startswith("//") or "." in steps or ".." in steps:
+        raise ValueError("must have no // in front, which leads to another host, and no . or .. between its slashes")
     return url if url.startswith("/") else web_address(url)
 
 
@@ -118,5 +141,8 @@ def _parts(text: str) -> tuple[str, ...]:
 def origins(text: str) -> tuple[str, ...]:
     found = _parts(text)
     if not all(origin == "*" or ORIGIN.fullmatch(origin) for origin in found):
-        raise ValueError("must be web origins such as https://review.example, without a path")
+        raise ValueError(
+            "must be web origins as browsers write them, such as https://review.example: in lower case, xn--… for other"
+            " letters than a to z, no path, and no :80 or :443 where that goes without saying"
+        )
     return found

@@ -3,9 +3,11 @@
 import asyncio
 import json
 import logging
+import os
 import re
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -98,7 +100,12 @@ class Handler(logging.StreamHandler[TextIO]):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.flush()  # what came before it
-        super().emit(record)
+        try:
+            line = self.format(record)
+        except Exception:  # noqa: BLE001 - logging's own way to tell of a record that cannot be told
+            self.handleError(record)
+        else:
+            self._put(line + self.terminator)
 
     def flush(self) -> None:
         self.acquire()
@@ -107,12 +114,31 @@ class Handler(logging.StreamHandler[TextIO]):
             if count := len(self._lines):
                 lines = b"".join(self._lines[:count])
                 del self._lines[:count]
-                self.stream.write(lines.decode())
-            super().flush()
-        except (OSError, ValueError):
-            pass  # Nobody reads the log any more, which is no reason to fail whoever writes it.
+                self._put(lines.decode())
         finally:
             self.release()
+
+    def _put(self, lines: str) -> None:
+        # That nobody reads the log any more, or its disk is full, is no reason to fail whoever writes it.
+        try:
+            self.stream.write(lines)
+            self.stream.flush()
+        except OSError:
+            let_go(self.stream)
+        except ValueError:
+            pass  # it is closed
+
+
+def let_go(stream: TextIO) -> None:
+    """Forget what a stream's file has not taken: Python would fail with it when it starts a process, and at its end."""
+    with suppress(OSError):
+        place = stream.fileno()
+        kept, nowhere = os.dup(place), os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, place)
+        stream.flush()
+        os.dup2(kept, place)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def tell(name: str, event: str, fields: Mapping[str, Any]) -> None:
@@ -182,13 +208,13 @@ def _is_secret(key: str) -> bool:
 
 def text(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
     """Render an event as one line; an exception follows, indented so that no line of it can pose as one."""
-    start = [_plain(event.pop(key, "")) for key in ("timestamp", "level", "logger", "event")]
-    trace = [f"    {_plain(line)}" for line in str(event.pop("exception", "")).splitlines()]
-    pairs = [f"{_plain(key)}={_quoted(_plain(value))}" for key, value in event.items()]
+    start = [plain(event.pop(key, "")) for key in ("timestamp", "level", "logger", "event")]
+    trace = [f"    {plain(line)}" for line in str(event.pop("exception", "")).splitlines()]
+    pairs = [f"{plain(key)}={_quoted(plain(value))}" for key, value in event.items()]
     return "\n".join([" ".join(start + pairs), *trace])
 
 
-def _plain(value: object) -> str:
+def plain(value: object) -> str:
     """Escape line ends, terminal codes and whatever else is not printed."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(value))
 

@@ -20,7 +20,7 @@ from uvicorn.supervisors import Multiprocess
 
 from graphql_server import logs
 from graphql_server.app import check_operations, create_app, media_app, opened
-from graphql_server.environment import web_address
+from graphql_server.environment import utf8, web_address
 from graphql_server.errors import SettingsError
 from graphql_server.http.inlet import OPTIONS
 from graphql_server.settings import Settings, setting
@@ -84,7 +84,7 @@ def traced(environ: Mapping[str, str]) -> "type[Tracing] | None":
     if environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf") != "http/protobuf":
         raise SettingsError("OTEL_EXPORTER_OTLP_PROTOCOL: only http/protobuf is spoken")
     try:
-        web_address(environ[endpoint])
+        web_address(utf8(environ[endpoint]))
     except ValueError as error:
         raise SettingsError(f"{endpoint} {error}") from None
     try:
@@ -112,7 +112,8 @@ def serve_media(environ: Mapping[str, str], port: int, *, plain: bool) -> int:
     if not root.is_dir():
         raise SettingsError(f"MEDIA_ROOT={str(root)!r} is no folder")
     seconds = setting("shutdown_seconds", environ)
-    return listen(media_app(root, keys), setting("host", environ), port, shutdown_seconds=seconds)
+    host = setting("host", environ)
+    return listen(media_app(root, keys), host, port, shutdown_seconds=seconds, place_by="--port or HOST")
 
 
 async def _try(settings: Settings) -> None:
@@ -128,11 +129,12 @@ def listen(
     *,
     shutdown_seconds: int,
     ready: Callable[[], None] = lambda: None,
+    place_by: str = "PORT or HOST",
     **options: Any,
 ) -> int:
     """Run the application on a port; gives the exit status. SettingsError where the port is taken.
 
-    `ready` is called once the port is ours.
+    `ready` is called once the port is ours; `place_by` is what the operator can choose another one by.
     """
     config = uvicorn.Config(
         app,
@@ -143,7 +145,7 @@ def listen(
         **OPTIONS,
         **options,
     )
-    with _port(host, port) as listener:
+    with _port(host, port, place_by) as listener:
         ready()
         log.info("listening", address=f"http://{place(host, port)}", workers=config.workers)
         server = uvicorn.Server(config)
@@ -181,7 +183,7 @@ def place(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _port(host: str, port: int, setting: str = "PORT or HOST") -> socket.socket:
+def _port(host: str, port: int, setting: str) -> socket.socket:
     address = place(host, port)
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)

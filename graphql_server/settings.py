@@ -20,6 +20,7 @@ from graphql_server.environment import (
     seconds,
     signing_keys,
     switch,
+    utf8,
 )
 from graphql_server.errors import SettingsError
 
@@ -146,7 +147,7 @@ def setting(name: str, environ: Mapping[str, str]) -> Any:
     if not text:
         raise SettingsError(_missing(field))
     try:
-        return field.metadata["parse"](text)
+        return field.metadata["parse"](utf8(text))
     except ValueError as error:
         # A secret is not repeated in the error, which may end up in a log.
         shown = "" if field.metadata["secret"] else f"={text!r}"

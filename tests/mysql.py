@@ -5,7 +5,7 @@ import re
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 from uuid import uuid4
 
 import asyncmy
@@ -52,10 +52,10 @@ def drop(url: str) -> None:
 
 
 @contextmanager
-def account(url: str, limits: str = "") -> Generator[str]:
+def account(url: str, limits: str = "", password: str = PASSWORD) -> Generator[str]:
     """The name of a user who may do nothing, and is there until the block ends."""
     name = f"u{uuid4().hex[:12]}"
-    statements(url, f"CREATE USER '{name}'@'%' IDENTIFIED BY '{PASSWORD}' {limits}")
+    statements(url, f"CREATE USER '{name}'@'%' IDENTIFIED BY '{password}' {limits}")
     try:
         yield name
     finally:
@@ -66,9 +66,9 @@ def grant(url: str, name: str, privileges: str, table: str = "*") -> None:
     statements(url, f"GRANT {privileges} ON {url.rsplit('/', 1)[1]}.{table} TO '{name}'@'%'")
 
 
-def address_for(name: str, url: str) -> str:
+def address_for(name: str, url: str, password: str = PASSWORD) -> str:
     """The database's address for that user."""
-    return re.sub(r"//[^@]+@", f"//{name}:{PASSWORD}@", url)
+    return re.sub(r"//[^@]+@", f"//{name}:{quote(password, safe='')}@", url)
 
 
 def empty(url: str) -> None:

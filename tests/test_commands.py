@@ -7,6 +7,8 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Generator
 from pathlib import Path
@@ -25,7 +27,18 @@ from tests.holdings import assert_whole, files_in
 from tests.live import MULTIPART, SSE, events, following, parts, streaming
 from tests.parts import merged, parting, parts_of
 from tests.photos import photo
-from tests.processes import Process, command, free_port, is_free, server_of, settings_of, started, users_listening
+from tests.processes import (
+    PROJECT,
+    Process,
+    command,
+    environment,
+    free_port,
+    is_free,
+    server_of,
+    settings_of,
+    started,
+    users_listening,
+)
 from tests.rows import put_images, untrained_pk
 from tests.servers import KEY, SAVE_FIX, TOKEN, Server, settings_for
 from tests.test_parts import MUCH
@@ -41,10 +54,30 @@ WRONG = {
         "mysql://host",
         "app.db",
         "mysql://u:p@a..b/db",
+        "mysql://host/app",
+        "mysql://:p@host/app",
+        "mysql://u:p%E4@host/app",
+        "mysql://u:p[@host/app",
     ],
-    "user_server_url": ["ftp://users", "users", "http://", "http://me:pw@users.test", "http://a..b/"],
+    "user_server_url": [
+        "ftp://users",
+        "users",
+        "http://",
+        "http://me:pw@users.test",
+        "http://a..b/",
+        "http://[::1",
+        "http://users/#x",
+        "grpc://users/path",
+        "grpc://users:50051?x",
+        "grpc://me:pw@users:50051",
+    ],
     "media_root": ["/no/such/folder", __file__],
-    "media_url": ["media", "ftp://media", "/media?a", "/media#a", "https://a..b", "/graphql", "/graphql/media"],
+    "media_url": [
+        *("media", "ftp://media", "https://a..b"),
+        *("/graphql", "/graphql/media"),
+        *("/media?a", "/media#a", "/\\media", "/\t/media"),
+        *("//media", "/a/../b", "/a/./b", "/a/%2e%2E/b", "https://media.example/a/.."),
+    ],
     "media_signing_key": ["short", "a" * 64, f"{KEY},short", f"{KEY}changeme", " , "],
     "host": ["no host", "256.1.1.1", "a..b"],
     "port": ["0", "65536", "http"],
@@ -54,7 +87,11 @@ WRONG = {
     "introspection": ["1"],
     "persisted_operations": ["/no/such/file", "/var/empty", __file__],
     "gateway_secret": ["short", KEY],
-    "cors_origins": ["review.example", "https://review.example/path"],
+    "cors_origins": [
+        *("review.example", "https://review.example/path", "https://", "https://me@review.example"),
+        *("https://Review.Example", "HTTPS://review.example", "https://ä.example"),
+        *("https://review.example:443", "http://review.example:80", "https://a.example,https://review.example:0443"),
+    ],
     "log_format": ["xml"],
     "log_level": ["loud"],
 }
@@ -120,6 +157,14 @@ def test_a_wrong_setting_is_one_line_that_names_it(
     for value in WRONG.get(field, NO_NUMBER):
         result = run(monkeypatch, capsys, "serve", **{**environ, field.upper(): value})
         assert_one_line(result, field.upper())
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_setting_that_is_no_text_is_one_line_that_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], environ: dict[str, str], field: str
+) -> None:
+    value = f"{environ.get(field.upper(), '')}\udcff"  # as Python gives what is no UTF-8
+    assert_one_line(run(monkeypatch, capsys, "serve", **{**environ, field.upper(): value}), field.upper(), "UTF-8")
 
 
 def test_a_secret_that_is_wrong_is_not_repeated(
@@ -212,12 +257,41 @@ def test_a_password_that_is_not_encoded_is_told_how_to_be(
         assert password not in result[2]
 
 
+def test_a_password_of_any_letters_is_the_one_that_mysql_knows(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], new_mysql: str
+) -> None:
+    for password in ("pä", "p€", "비밀번호", "a/b?c#d@e:f[g]%"):
+        with mysql.account(new_mysql, password=password) as name:
+            mysql.grant(new_mysql, name, "ALL")
+            url = mysql.address_for(name, new_mysql, password)
+            assert run(monkeypatch, capsys, "migrate", DATABASE_URL=url)[::2] == (0, ""), password
+
+
+def test_only_where_a_password_may_stand_is_told_how_to_write_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], environ: dict[str, str]
+) -> None:
+    result = run(monkeypatch, capsys, "serve", **{**environ, "USER_SERVER_URL": "http://[::1"})
+    assert_one_line(result, "USER_SERVER_URL", "host name")
+    assert "password" not in result[2]
+
+
 def test_a_collector_of_traces_at_no_address_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], environ: dict[str, str]
 ) -> None:
-    for url in ("collector:4318", "http://a..b:4318", "http://collector:99999"):
+    for url in ("collector:4318", "http://a..b:4318", "http://collector:99999", "http://c/\udcff"):
         result = run(monkeypatch, capsys, "serve", **environ, OTEL_EXPORTER_OTLP_ENDPOINT=url)
         assert_one_line(result, "OTEL_EXPORTER_OTLP_ENDPOINT")
+
+
+def test_origins_are_taken_as_browsers_write_them() -> None:
+    written = (
+        "https://review.example",
+        "http://localhost:5173",
+        "http://[::1]:8080",
+        "https://xn--4ca.example:80",
+        "*",
+    )
+    assert setting("cors_origins", {"CORS_ORIGINS": " , ".join(written)}) == written
 
 
 def test_a_path_for_pictures_may_begin_as_another_of_ours_does() -> None:
@@ -249,13 +323,16 @@ def test_a_port_that_is_taken_is_one_line_that_names_it(
     port = environ["PORT"]
     given = {"media": ["--port", port], "demo-users": ["--port", port], "demo": ["--folder", str(tmp_path / "demo")]}
     result = run(monkeypatch, capsys, name, *given.get(name, []), **environ, DEMO_TOKEN=TOKEN)
-    assert_one_line(result, f"Cannot listen on 127.0.0.1:{port}", "PORT")
+    chosen_by = "--port or HOST" if "--port" in given.get(name, []) else "PORT or HOST"
+    assert_one_line(result, f"Cannot listen on 127.0.0.1:{port}", f"choose another {chosen_by}")
 
 
-def test_the_demos_user_server_needs_a_token(
+def test_the_demos_user_server_needs_a_token_that_the_server_would_ask_about(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert_one_line(run(monkeypatch, capsys, "demo-users"), "DEMO_TOKEN")
+    for token in ("\udcff", "ü", "two words"):
+        assert_one_line(run(monkeypatch, capsys, "demo-users", DEMO_TOKEN=token), "DEMO_TOKEN", "openssl rand")
 
 
 def test_python_m_graphql_server_is_the_command_and_shows_no_traceback() -> None:
@@ -296,10 +373,11 @@ def test_schema_prints_the_schema_and_check_tells_whether_a_file_is_stale(
     file = tmp_path / "schema.graphql"
     file.write_text(printed, encoding="utf-8")
     assert run(monkeypatch, capsys, "schema", "--check", str(file)) == (0, "", "")
-    file.write_text(f"{printed}# more\n", encoding="utf-8")
-    status, output, errors = run(monkeypatch, capsys, "schema", "--check", str(file))
-    assert (status, output) == (1, "")
-    assert re.fullmatch(r"graphql-server: [^\n]+ is stale[^\n]+\n", errors)
+    for stale in (f"{printed}# more\n".encode(), b"\xff"):
+        file.write_bytes(stale)
+        status, output, errors = run(monkeypatch, capsys, "schema", "--check", str(file))
+        assert (status, output) == (1, "")
+        assert re.fullmatch(r"graphql-server: [^\n]+ is stale[^\n]+\n", errors)
     missing = run(monkeypatch, capsys, "schema", "--check", str(tmp_path / "missing"))
     assert_one_line(missing, str(tmp_path / "missing"))
 
@@ -312,6 +390,17 @@ def test_migrate_says_what_it_applies_and_nothing_the_second_time(
     done = "The database is up to date.\n"
     assert run(monkeypatch, capsys, "migrate", DATABASE_URL=url) == (0, applied + done, "")
     assert run(monkeypatch, capsys, "migrate", DATABASE_URL=url) == (0, done, "")
+
+
+@pytest.mark.parametrize("name", ["schema", "doctor", "migrate"])
+def test_what_cannot_be_printed_is_one_line_that_says_why(environ: dict[str, str], name: str) -> None:
+    with Path("/dev/full").open("wb") as full:
+        run = [sys.executable, "-W", "error", "-m", "graphql_server", name]
+        done = subprocess.run(
+            run, cwd=PROJECT, env=environment(environ), stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 2
+    assert done.stderr == "graphql-server: Cannot write to stdout: No space left on device\n"
 
 
 # Commands that listen

@@ -357,6 +357,16 @@ def test_what_is_no_picture_is_mentioned_and_never_touched(
     assert all(path.exists() for path in [*others, outside])
 
 
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_a_name_that_is_no_text_or_moves_the_cursor_is_told_in_one_line(doctor: Doctor, media_root: Path) -> None:
+    for name in (b"\xff.jpg", b"a\x1b[31m\rb\nevery file has its image", "김치".encode()):
+        lay(media_root / os.fsdecode(name))
+    outcome = doctor()
+    assert (outcome.status, outcome.wrong) == (0, HOLDS)
+    told = [line.partition("left alone: ")[2] for line in outcome.text.splitlines() if "left alone" in line]
+    assert sorted(told) == [r"\udcff.jpg", r"a\x1b[31m\rb\nevery file has its image", "김치"]
+
+
 def test_a_file_in_the_folder_of_another_dataset_is_found_and_not_removed(
     server: Server, doctor: Doctor, media_root: Path
 ) -> None:

@@ -1,6 +1,7 @@
 """The log: one line an event, in two formats, with the request's id and without a secret."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -135,5 +136,26 @@ def test_text_reads_as_one_line_with_an_indented_traceback_below() -> None:
 
 
 def test_a_log_that_nobody_takes_any_more_fails_nobody_who_writes_it() -> None:
-    program = "sys.stdout.close()\nlogging.raiseExceptions = False\n"
+    program = "sys.stdout.close()\n"
     assert logged(program + "for _ in range(3): log.info('a')\nlogging.getLogger('x').error('b')") == []
+
+
+@pytest.mark.parametrize("place", ["a full disk", "a pipe without a reader"])
+def test_a_log_that_cannot_be_written_is_no_error_nor_when_another_process_is_started_nor_in_the_end(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)  # then Python would keep nothing to fail with later
+    program = """
+import multiprocessing, time
+for _ in range(3): log.info('a')
+multiprocessing.get_context("spawn").Process(target=time.time).start()
+"""
+    reader, stdout = os.pipe()
+    os.close(reader)
+    if place == "a full disk":
+        os.dup2(full := os.open("/dev/full", os.O_WRONLY), stdout)
+        os.close(full)
+    run = [sys.executable, "-W", "error", "-c", START + program, "json", "info"]
+    done = subprocess.run(run, cwd=ROOT, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(stdout)
+    assert (done.returncode, done.stderr) == (0, "")

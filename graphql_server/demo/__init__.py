@@ -24,10 +24,11 @@ from graphql_server import datasets, logs, migrations
 from graphql_server.album import Album
 from graphql_server.app import create_app, opened
 from graphql_server.demo.drawings import Drawing, drawings
-from graphql_server.errors import SettingsError
+from graphql_server.errors import SettingsError, Unauthenticated
 from graphql_server.fixes import Fix
 from graphql_server.serving import calm_collector, listen, place
 from graphql_server.settings import Settings, setting
+from graphql_server.users import plausible
 
 NAMED = 3  # so many of the drawings go into a named dataset, the others into the untrained one
 TITLE = "First steps"
@@ -150,9 +151,13 @@ def run_users(environ: Mapping[str, str], port: int) -> int:
     token = environ.get("DEMO_TOKEN")
     if not token:
         raise SettingsError("DEMO_TOKEN is not set: the one token that this user server knows")
+    try:
+        plausible(token)
+    except Unauthenticated:
+        raise SettingsError("DEMO_TOKEN can be no token; make one with: openssl rand -hex 24") from None
     logs.configure(setting("log_format", environ), setting("log_level", environ))
-    seconds = setting("shutdown_seconds", environ)
-    return listen(users(token), setting("host", environ), port, shutdown_seconds=seconds)
+    host, seconds = setting("host", environ), setting("shutdown_seconds", environ)
+    return listen(users(token), host, port, shutdown_seconds=seconds, place_by="--port or HOST")
 
 
 def users(token: str) -> Starlette:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from aiofiles.ospath import isdir
 
-from graphql_server import changes, idempotency, migrations
+from graphql_server import changes, idempotency, logs, migrations
 from graphql_server.database import Database
 from graphql_server.doctor import files, rows
 from graphql_server.doctor.report import Examination, Progress, Report
@@ -56,7 +56,7 @@ async def run(
     finally:
         await database.close()
     for line in examination.report.lines():
-        say(line)
+        say(logs.plain(line))  # names of files may hold anything, also what moves a terminal's cursor
     return 0 if examination.report.holds else 1
 
 

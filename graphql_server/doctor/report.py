@@ -93,7 +93,8 @@ class Report:
         yield from _table([HEADING, *(check.cells for check in self.checks)])
         for check in self.checks:
             if check.wrong:
-                yield f"\n{check.name}: {len(check.examples):,} of {check.wrong:,} that are wrong"
+                yield ""
+                yield f"{check.name}: {len(check.examples):,} of {check.wrong:,} that are wrong"
                 yield from (f"  {example}" for example in check.examples)
         counted = {
             "images without size and hash; --repair fills them in from the files": self.unmeasured,
@@ -103,7 +104,8 @@ class Report:
         }
         notes = [f"{number:,} {what}" for what, number in counted.items() if number] + self.notes
         if notes:
-            yield "\nnotes"
+            yield ""
+            yield "notes"
             yield from (f"  {note}" for note in notes)
 
 

@@ -134,7 +134,8 @@ class MySQL:
             host=client.host,
             port=client.port,
             user=client.user,
-            password=client.password,
+            # As text, the driver would send it in Latin-1, which MySQL takes for another password.
+            password=cast("Any", client.password.encode()),
             database=client.database,
             charset=client.charset,
             autocommit=True,
