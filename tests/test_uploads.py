@@ -246,8 +246,10 @@ UNREADABLE = {
     "text": b"not a picture",
     "a web page": b"<html><script>alert(1)</script></html>",
     "half a JPEG": photo(size=(640, 480))[:-2_000],
+    "a JPEG without its end": photo()[:-2],
     "a JPEG's first bytes": b"\xff\xd8\xff",
     "half a PNG": picture("PNG")[:-40],
+    "a PNG without its last byte": picture("PNG")[:-1],
     "a bomb": bomb(),
 }
 
