@@ -84,7 +84,7 @@ def try_staging(root: Path) -> None:
     with suppress(FileExistsError):
         staging.mkdir()
     if not os.access(staging, os.W_OK | os.X_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(staging))
 
 
 def place(folder: Path, staged: Mapping[str, Path]) -> None:

@@ -3,6 +3,7 @@
 import gc
 import hashlib
 import io
+import re
 import struct
 import zlib
 from collections.abc import Generator
@@ -380,6 +381,22 @@ def test_a_file_in_the_place_of_the_staging_folder_leaves_no_row(server: Server)
     assert_whole(server.settings)
 
 
+def test_the_log_says_once_for_each_answer_why_the_folder_cannot_be_used_and_what_to_do(
+    server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = server.settings.media_root
+    image = server.save(photo())
+    away = root.rename(root.with_name("away"))
+    for ask_for in (lambda: server.upload(photo()), lambda: server.get(image["url"]), lambda: server.get("/readyz")):
+        capsys.readouterr()
+        ask_for()
+        (line,) = [line for line in capsys.readouterr().out.splitlines() if "storage unavailable" in line]
+        assert re.search(rf"error.*put the folder back.*MEDIA_ROOT.*FileNotFoundError: .*{root}", line), line
+    away.rename(root)
+    server.save(photo())
+    assert "storage unavailable" not in capsys.readouterr().out
+
+
 def test_of_several_fixes_all_are_errors_while_the_folder_is_away(server: Server) -> None:
     root = server.settings.media_root
     away = root.rename(root.with_name("away"))
@@ -390,7 +407,9 @@ def test_of_several_fixes_all_are_errors_while_the_folder_is_away(server: Server
     assert_whole(server.settings)
 
 
-def test_an_image_is_removed_though_its_file_cannot_be(server: Server) -> None:
+def test_an_image_is_removed_though_its_file_cannot_be_and_the_log_says_why(
+    server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
     root = server.settings.media_root
     image = server.save(photo())
     folder = root / str(image["dataset"]["pk"])
@@ -401,3 +420,4 @@ def test_an_image_is_removed_though_its_file_cannot_be(server: Server) -> None:
     folder.unlink()
     away.rename(folder)
     assert server.data("{ images { totalCount } }") == {"images": {"totalCount": 0}}
+    assert re.search(rf"file left behind.*NotADirectoryError: .*{folder}", capsys.readouterr().out)
