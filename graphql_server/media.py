@@ -162,7 +162,7 @@ class Media:
             raise
 
     async def remove(self, dataset_pk: int, *file_names: str) -> None:
-        """Remove pictures, durably; missing ones are fine. Raises StorageUnavailable."""
+        """Remove pictures, durably; missing ones are fine. Raises StorageUnavailable, also without the root."""
         folder = self._folder(dataset_pk, *file_names)
         await _run(self._placing, disk.remove, folder, file_names, in_the_end=True)
 

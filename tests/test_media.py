@@ -166,6 +166,8 @@ async def test_a_folder_that_is_gone_is_unavailable_and_not_made_anew(media: Med
         await media.place(7, {f"{uuid4()}.jpg": staged})
     with pytest.raises(StorageUnavailable):
         await media.open("7", f"{uuid4()}.jpg")
+    with pytest.raises(StorageUnavailable):
+        await media.remove(7, f"{uuid4()}.jpg")
     assert not media.root.exists()
 
 

@@ -407,6 +407,11 @@ def test_of_several_fixes_all_are_errors_while_the_folder_is_away(server: Server
     assert_whole(server.settings)
 
 
+def remove(server: Server, image: dict[str, Any]) -> None:
+    query = "mutation($pk: Int!) { removeImage(input: {pk: $pk}) { image { pk } } }"
+    assert server.data(query, {"pk": image["pk"]}) == {"removeImage": {"image": {"pk": image["pk"]}}}
+
+
 def test_an_image_is_removed_though_its_file_cannot_be_and_the_log_says_why(
     server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -415,9 +420,24 @@ def test_an_image_is_removed_though_its_file_cannot_be_and_the_log_says_why(
     folder = root / str(image["dataset"]["pk"])
     away = folder.rename(root / "away")
     folder.write_bytes(b"in the way")
-    query = "mutation($pk: Int!) { removeImage(input: {pk: $pk}) { image { pk } } }"
-    assert server.data(query, {"pk": image["pk"]}) == {"removeImage": {"image": {"pk": image["pk"]}}}
+    remove(server, image)
     folder.unlink()
     away.rename(folder)
     assert server.data("{ images { totalCount } }") == {"images": {"totalCount": 0}}
     assert re.search(rf"file left behind.*NotADirectoryError: .*{folder}", capsys.readouterr().out)
+
+
+def test_an_image_is_removed_while_the_whole_folder_is_away_and_the_log_says_whose_file_is_left(
+    server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = server.settings.media_root
+    first, second = server.save(photo(seed=1)), server.save(photo(seed=2))
+    away = root.rename(root.with_name("away"))
+    remove(server, first)
+    away.rename(root)
+    told = rf"warning.*file left behind.*image={first['pk']} reason=.*FileNotFoundError: .*{root}"
+    assert re.search(told, capsys.readouterr().out)
+    assert photo(seed=1) in files_in(root).values()
+    (root / str(second["dataset"]["pk"])).rename(away)
+    remove(server, second)
+    assert "left behind" not in capsys.readouterr().out
