@@ -16,7 +16,7 @@ from graphql_server.figures import Uploads
 from graphql_server.fixes import Fix
 from graphql_server.groups import Groups
 from graphql_server.images import TABLE
-from graphql_server.media import Media, Readable
+from graphql_server.media import Media, Readable, reason_of, tell
 from graphql_server.models import ImageInfo
 from graphql_server.pictures import Decoder
 from graphql_server.saves import Save, Saved, discard, save_all
@@ -60,6 +60,8 @@ class Album:
             raise OperationTimedOut("There was no time left to save this (OPERATION_SECONDS).") from None
         except DatasetServerError as error:
             self.uploads.refused[error.code] += 1
+            if isinstance(error, StorageUnavailable):
+                tell(error)
             raise
         finally:
             self.uploads.durations.add(began)
@@ -88,7 +90,7 @@ class Album:
             await self.media.remove(row[1], row[3])
         except (StorageUnavailable, ValueError) as error:
             # The image is gone, which is what was asked; a file without a row is collected later.
-            log.warning("file left behind", image=pk, error=str(error))
+            log.warning("file left behind", image=pk, reason=reason_of(error))
         return row
 
 

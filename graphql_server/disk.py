@@ -84,7 +84,7 @@ def try_staging(root: Path) -> None:
     with suppress(FileExistsError):
         staging.mkdir()
     if not os.access(staging, os.W_OK | os.X_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(staging))
 
 
 def place(folder: Path, staged: Mapping[str, Path]) -> None:
@@ -120,11 +120,13 @@ def discard(paths: Iterable[Path]) -> None:
 
 
 def remove(folder: Path, names: Iterable[str]) -> None:
-    """Remove files for good; those that are missing are fine."""
+    """Remove files for good; those that are missing are fine, unless the root is missing, too."""
     for name in names:
         (folder / name).unlink(missing_ok=True)
-    with suppress(FileNotFoundError):
+    try:
         _sync(folder)
+    except FileNotFoundError:
+        folder.parent.stat()  # What is away with the whole root will be there again with it.
 
 
 def _sync(path: Path) -> None:

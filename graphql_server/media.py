@@ -1,5 +1,6 @@
 """The folder of pictures: stage, place, remove, read; what waits for the disk is done by threads."""
 
+import errno
 import os
 from collections.abc import AsyncIterator, Callable, Generator, Mapping
 from concurrent.futures import Future
@@ -8,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 from uuid import uuid4
+
+import structlog
 
 from graphql_server import disk
 from graphql_server.addresses import Addresses
@@ -21,7 +24,16 @@ SENT_BYTES = 64 * 1024
 THREADS = 8  # for each kind of work; a stalled network folder holds these and not every thread of the process
 # How long each call into the folder is waited for. A transaction waits while files are placed, and its locks are held.
 SECONDS, PLACING_SECONDS, PROBING_SECONDS = 10.0, 3.0, 2.0
+# What the operator is to do about an error of a disk; the others pass, or their reason tells more.
+ADVICE = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "let the server write to the folder"),
+    **dict.fromkeys((errno.ENOENT, errno.ENOTDIR), "put the folder back, or mount it"),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "allow the server more open files"),
+}
 T = TypeVar("T")
+
+log = structlog.stdlib.get_logger(__name__)
 
 
 class Readable(Protocol):
@@ -56,6 +68,19 @@ class Opened:
                 raise StorageUnavailable("The picture has become shorter.")
             start += len(piece)
             yield piece
+
+
+def tell(error: StorageUnavailable | OSError, folder: str = "MEDIA_ROOT") -> None:
+    """Log what an answer does not say: why a folder, by the name of its setting, cannot be used, and what to do."""
+    advice = ADVICE.get(getattr(error.__cause__ or error, "errno", None) or 0)
+    told = log.error if advice else log.warning
+    told("storage unavailable", folder=folder, reason=reason_of(error), advice=advice)
+
+
+def reason_of(error: Exception) -> str:
+    """What lies behind an error, with its path: for the log and not for clients."""
+    cause = error.__cause__ or error
+    return f"{type(cause).__name__}: {cause}"
 
 
 class Media:
@@ -137,7 +162,7 @@ class Media:
             raise
 
     async def remove(self, dataset_pk: int, *file_names: str) -> None:
-        """Remove pictures, durably; missing ones are fine. Raises StorageUnavailable."""
+        """Remove pictures, durably; missing ones are fine. Raises StorageUnavailable, also without the root."""
         folder = self._folder(dataset_pk, *file_names)
         await _run(self._placing, disk.remove, folder, file_names, in_the_end=True)
 

@@ -32,6 +32,7 @@ MOST_READS = 100_000
 SMALL = 1_000_000  # pixels, which a crafted JPEG may make the thread decode for a tenth of a second
 REMEMBERED = 1_000  # pictures, of some hundred bytes each
 START_OF_SCAN, END_OF_IMAGE = b"\xda", b"\xd9"
+PNG_END = b"\0\0\0\0IEND\xae\x42\x60\x82"  # its length, name and checksum, the same in every PNG
 # Within a scan ff is followed by 00 or by a restart marker; anything else starts the next segment.
 MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
 T = TypeVar("T")
@@ -152,7 +153,7 @@ class _File(io.BufferedReader):
 
 def measure(path: Path, max_pixels: int) -> int:
     """The number of pixels that a file's header tells; raises as Decoder.inspect."""
-    return _read(path, max_pixels, lambda file: _pixels(_begin(file, _kind(file)), max_pixels))
+    return _read(path, max_pixels, lambda file: _pixels(_kind(file).reader(file), max_pixels))
 
 
 def inspect(path: Path, max_pixels: int) -> Picture:
@@ -178,7 +179,7 @@ def _read(source: Path | io.BytesIO, max_pixels: int, read: Callable[[BinaryIO],
 
 def _inspect(file: BinaryIO, max_pixels: int, most: int) -> Picture | None:
     """Decode a picture of no more pixels than `most`."""
-    image = _begin(file, kind := _kind(file))
+    image = (kind := _kind(file)).reader(file)
     if _pixels(image, max_pixels) > most:
         return None
     width, height = image.size
@@ -188,15 +189,11 @@ def _inspect(file: BinaryIO, max_pixels: int, most: int) -> Picture | None:
 
 def _kind(file: BinaryIO) -> Kind:
     head = file.read(16)
+    file.seek(0)
     kind = next((kind for kind in KINDS if kind.magic.match(head)), None)
     if kind is None:
         raise ImageUnreadable("The file is no JPEG, PNG or WebP picture.")
     return kind
-
-
-def _begin(file: BinaryIO, kind: Kind) -> ImageFile:
-    file.seek(0)
-    return kind.reader(file)
 
 
 def _pixels(image: ImageFile, max_pixels: int) -> int:
@@ -209,26 +206,32 @@ def _pixels(image: ImageFile, max_pixels: int) -> int:
 def _decode(file: BinaryIO, kind: Kind, image: ImageFile) -> ImageFile:
     if isinstance(image, JpegImageFile):
         file.seek(0)
-        most = max(1, min(MOST_SCANS, MOST_PASSES // (image.width * image.height)))
-        if _scans(file.read()) > most:
-            raise ImageUnreadable(f"The picture has more than {most} scans, too many for its size.")
+        _check_scans(file.read(), max(1, min(MOST_SCANS, MOST_PASSES // (image.width * image.height))))
         # An eighth of the size and no colours take a fraction of the memory, and still every byte has to be read.
         image.draft("L", (1, 1))
     elif isinstance(image, PngImageFile):
         # Only verify() looks at checksums, and after it the picture has to be opened anew.
         image.verify()
-        image = _begin(file, kind)
+        file.seek(file.tell() - 8)  # It stops behind the name of the last chunk, whatever follows.
+        if file.read(len(PNG_END)) != PNG_END:
+            raise EOFError
+        file.seek(0)
+        image = kind.reader(file)
     image.load()
     return image
 
 
-def _scans(data: bytes) -> int:
-    """Count the scans of a JPEG's first picture, as far as one more than are allowed."""
-    scans, at = 0, 2
-    while scans <= MOST_SCANS and (found := MARKER.search(data, at)) and found[1] != END_OF_IMAGE:
-        scans += found[1] == START_OF_SCAN
+def _check_scans(data: bytes, most: int) -> None:
+    """See that a JPEG's first picture has so many scans at most, and an end behind them, where phones write more."""
+    scans, at, last = 0, 2, 0
+    while scans <= most and (found := MARKER.search(data, at)) and found[1] != END_OF_IMAGE:
         at = found.end() + int.from_bytes(data[found.end() : found.end() + 2])
-    return scans
+        if found[1] == START_OF_SCAN:
+            scans, last = scans + 1, at
+    if scans > most:
+        raise ImageUnreadable(f"The picture has more than {most} scans, too many for its size.")
+    if data.rfind(b"\xff" + END_OF_IMAGE, last) < 0:
+        raise EOFError  # Pillow makes up what is missing.
 
 
 def _turn(exif: bytes | None) -> int:

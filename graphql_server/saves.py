@@ -17,7 +17,7 @@ from graphql_server.errors import Conflict, DatasetServerError, NotFound, Storag
 from graphql_server.fixes import Fix, OnDuplicate
 from graphql_server.idempotency import Once, recall, remember
 from graphql_server.images import TABLE
-from graphql_server.media import Media, Staged
+from graphql_server.media import Media, Staged, reason_of
 from graphql_server.pages import rows_of
 from graphql_server.pictures import Picture
 from graphql_server.statements import inserting, union
@@ -92,7 +92,7 @@ async def discard(media: Media, *staged: Staged) -> None:
         await media.discard(*staged)
     except StorageUnavailable as error:
         # The fixes are saved, or have failed for a reason that tells more; the doctor removes what is staged.
-        log.warning("file left behind", files=[each.path.name for each in staged], error=str(error))
+        log.warning("file left behind", files=[each.path.name for each in staged], reason=reason_of(error))
 
 
 async def _save_all(database: Database, media: Media, saves: Sequence[Save], transaction: Transaction) -> list[Outcome]:

@@ -38,7 +38,7 @@ class Threads:
         """
         full = len(self._lost) >= self._most
         if full and not in_the_end:
-            raise Stalled
+            raise Stalled("no thread is left")
         loop = asyncio.get_running_loop()
         end = loop.time() + (0 if full else self._seconds)
         job = self._pool.submit(call, *args)
@@ -59,7 +59,7 @@ class Threads:
             return job.result()
         if in_the_end or not job.cancel():
             self._give_up(job, late)
-        raise Stalled
+        raise Stalled(f"no answer within {self._seconds:g} seconds")
 
     def _give_up(self, job: "Future[Any]", late: Late) -> None:
         if job.cancelled():

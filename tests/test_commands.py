@@ -141,6 +141,15 @@ def test_a_setting_that_is_missing_or_empty_is_one_line_that_names_it(
     assert_one_line(run(monkeypatch, capsys, "serve", **without, **{name: ""}), f"{name} is not set")
 
 
+def test_a_media_folder_that_nothing_can_be_staged_in_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], environ: dict[str, str]
+) -> None:
+    (Path(environ["MEDIA_ROOT"]) / ".staging").write_bytes(b"in the way")
+    result = run(monkeypatch, capsys, "serve", **environ)
+    assert_one_line(result, "MEDIA_ROOT", "no folder that can be written to")
+    assert "storage unavailable" not in result[1]
+
+
 def test_all_settings_that_are_missing_are_named_at_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

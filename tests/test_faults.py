@@ -221,6 +221,9 @@ def test_a_disk_that_takes_no_more_is_an_error_and_reading_goes_on(process: tupl
     answers = at_once(server, [saving(clients.noise(500 + number)) for number in range(10)])
     assert [codes(answer) for answer in answers] == [["STORAGE_UNAVAILABLE"]] * 10
     assert codes(server.upload(spooled)) == ["STORAGE_UNAVAILABLE"]
+    told = [line for line in running_process.log() if line["event"] == "storage unavailable"]
+    assert [line["folder"] for line in told] == ["MEDIA_ROOT"] * 10 + ["TMPDIR"]
+    assert all(line["request_id"] and "File too large" in line["reason"] for line in told)
     assert server.data("{ images { nodes { pk } } }") == {"images": {"nodes": [{"pk": image["pk"]}]}}
     assert server.get(image["url"]).content == small
     assert_whole(server.settings)

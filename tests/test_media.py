@@ -8,6 +8,7 @@ import os
 import resource
 import socket
 import threading
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -165,6 +166,8 @@ async def test_a_folder_that_is_gone_is_unavailable_and_not_made_anew(media: Med
         await media.place(7, {f"{uuid4()}.jpg": staged})
     with pytest.raises(StorageUnavailable):
         await media.open("7", f"{uuid4()}.jpg")
+    with pytest.raises(StorageUnavailable):
+        await media.remove(7, f"{uuid4()}.jpg")
     assert not media.root.exists()
 
 
@@ -515,6 +518,45 @@ async def test_a_picture_that_the_browser_has_is_not_sent_again(media: Media) ->
                 assert "immutable" in answer.headers["cache-control"]
         lines = [("if-none-match", '"other"'), ("if-none-match", etag)]
         assert (await web.get(address, headers=lines)).status_code == 304
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_conditions_are_weighed_in_the_order_of_http_and_dates_that_are_none_do_not_count(
+    media: Media, method: str
+) -> None:
+    file_name = await store(media, WHOLE)
+    async with client(media) as web:
+        address = media.address(7, file_name)
+        headers = (await web.get(address)).headers
+        etag, modified = headers["etag"], headers["last-modified"]
+        other, old = '"other"', "Sunday, 06-Nov-94 08:49:37 GMT"
+        later = formatdate(time.time() + 60, usegmt=True)
+        cases: list[tuple[int, dict[str, str]]] = [
+            (304, {"if-modified-since": modified}),
+            (304, {"if-modified-since": later}),
+            (200, {"if-modified-since": old}),
+            (200, {"if-modified-since": "yesterday"}),
+            (200, {"if-modified-since": modified, "if-none-match": other}),
+            (304, {"if-modified-since": old, "if-none-match": etag}),
+            (304, {"if-modified-since": modified, "range": "bytes=0-9"}),
+            (200, {"if-match": etag}),
+            (200, {"if-match": f"{other}, {etag}"}),
+            (200, {"if-match": "*"}),
+            (412, {"if-match": other}),
+            (412, {"if-match": f"W/{etag}"}),
+            (412, {"if-match": other, "if-none-match": etag}),
+            (304, {"if-match": etag, "if-none-match": etag}),
+            (412, {"if-unmodified-since": old}),
+            (200, {"if-unmodified-since": modified}),
+            (200, {"if-unmodified-since": "Sun, 06 Nov 99999 25:49:37 GMT"}),
+            (200, {"if-unmodified-since": old, "if-match": etag}),
+            (412, {"if-unmodified-since": old, "if-modified-since": modified, "range": "bytes=0-9"}),
+        ]
+        for status, conditions in cases:
+            answer = await web.request(method, address, headers=conditions)
+            assert (answer.status_code, conditions) == (status, conditions)
+            assert answer.content == (WHOLE if status == 200 and method == "GET" else b"")
+            assert ("no-store" in answer.headers["cache-control"]) == (status == 412)
 
 
 async def test_two_pictures_never_share_an_etag(media: Media) -> None:

@@ -74,6 +74,11 @@ def exif(orientation: object) -> bytes:
     return tags.tobytes()
 
 
+def thumbnail() -> bytes:
+    """EXIF as cameras write it: with a small JPEG, which ends before the picture begins."""
+    return exif(6) + saved(noise(size=(40, 30)), "JPEG")
+
+
 JPEG = saved(noise(), "JPEG")
 
 
@@ -153,14 +158,45 @@ async def test_what_is_no_picture_is_refused(inspect: Inspect, content: bytes) -
 )
 async def test_a_picture_that_was_cut_anywhere_is_refused(inspect: Inspect, content: bytes) -> None:
     await inspect(content)
-    for length in [*range(0, len(content), 1024), *(len(content) - missing for missing in (5, 20, 100))]:
+    for length in [*range(0, len(content), 1024), *(len(content) - missing for missing in (1, 2, 3, 4, 5, 20, 100))]:
         with pytest.raises(ImageUnreadable):
             await inspect(content[:length])
 
 
+@pytest.mark.parametrize(
+    "options", [{}, {"progressive": True}, {"exif": thumbnail()}], ids=["plain", "progressive", "thumbnail"]
+)
+async def test_a_jpeg_of_which_the_rest_is_empty_space_is_refused(inspect: Inspect, options: dict[str, Any]) -> None:
+    """As a download leaves it that had its space reserved, and broke off."""
+    content = saved(noise(size=(400, 300)), "JPEG", **options)
+    assert (await inspect(content)).width == 400
+    for length in range(len(content) // 2, len(content), 1024):
+        with pytest.raises(ImageUnreadable, match="damaged or incomplete"):
+            await inspect(content[:length] + bytes(len(content) - length))
+
+
+@pytest.mark.parametrize("behind", [bytes(5000), b"SEFT" * 500, b"\xff\xd8\xff\xe1\0", b"\xff\xda\0\2"], ids=repr)
+@pytest.mark.parametrize(
+    "content",
+    [
+        saved(noise(), "JPEG", exif=thumbnail()),
+        saved(noise(), "JPEG", progressive=True, exif=thumbnail()),
+        saved(noise(), "JPEG", restart_marker_rows=1),
+        saved(noise(), "MPO", save_all=True, append_images=[noise()]),
+        saved(noise(), "PNG"),
+        saved(noise(), "PNG", save_all=True, append_images=[noise()] * 3),
+    ],
+    ids=["jpeg", "progressive", "restarts", "mpo", "png", "animated"],
+)
+async def test_a_whole_picture_may_have_anything_behind_its_end(
+    inspect: Inspect, content: bytes, behind: bytes
+) -> None:
+    assert (await inspect(content + behind)).width == 120
+
+
 async def test_one_flipped_bit_anywhere_in_a_png_is_found(inspect: Inspect) -> None:
     content = bytearray(saved(noise("L", (20, 20)), "PNG"))
-    for position in range(len(content) - 12):
+    for position in range(len(content)):
         content[position] ^= 0x10
         with pytest.raises(ImageUnreadable):
             await inspect(bytes(content))

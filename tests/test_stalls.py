@@ -1,6 +1,7 @@
 """A media folder that does not answer, as a network folder whose server has gone: calls into it do not come back."""
 
 import asyncio
+import re
 import threading
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -73,7 +74,7 @@ def staged(server: Server) -> list[Path]:
 
 
 def test_a_folder_that_does_not_answer_is_an_error_in_time_and_full_service_returns_with_it(
-    stall: Stall, stalling: Server
+    stall: Stall, stalling: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
     image = stalling.save(content := photo())
     stall.at(disk, "try_staging", "place", "remove", "discard", "find")
@@ -85,6 +86,7 @@ def test_a_folder_that_does_not_answer_is_an_error_in_time_and_full_service_retu
         assert codes(stalling.result(LIST)) == []
         assert codes(stalling.result(CREATE, {"title": f"Dataset {turn}"})) == []
     stalling.get("/readyz")
+    assert re.search(r"warning.*storage unavailable.*Stalled: no answer within 1 seconds", capsys.readouterr().out)
     assert stall.held <= media.THREADS + 1
     stall.end()
     wait_until(lambda: codes(stalling.upload(clients.fresh())) == [])

@@ -5,6 +5,7 @@ import gc
 import hashlib
 import io
 import os
+import re
 import struct
 import tempfile
 import zlib
@@ -250,8 +251,10 @@ UNREADABLE = {
     "text": b"not a picture",
     "a web page": b"<html><script>alert(1)</script></html>",
     "half a JPEG": photo(size=(640, 480))[:-2_000],
+    "a JPEG without its end": photo()[:-2],
     "a JPEG's first bytes": b"\xff\xd8\xff",
     "half a PNG": picture("PNG")[:-40],
+    "a PNG without its last byte": picture("PNG")[:-1],
     "a bomb": bomb(),
 }
 
@@ -416,6 +419,22 @@ def test_a_file_in_the_place_of_the_staging_folder_leaves_no_row(server: Server)
     assert_whole(server.settings)
 
 
+def test_the_log_says_once_for_each_answer_why_the_folder_cannot_be_used_and_what_to_do(
+    server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = server.settings.media_root
+    image = server.save(photo())
+    away = root.rename(root.with_name("away"))
+    for ask_for in (lambda: server.upload(photo()), lambda: server.get(image["url"]), lambda: server.get("/readyz")):
+        capsys.readouterr()
+        ask_for()
+        (line,) = [line for line in capsys.readouterr().out.splitlines() if "storage unavailable" in line]
+        assert re.search(rf"error.*put the folder back.*MEDIA_ROOT.*FileNotFoundError: .*{root}", line), line
+    away.rename(root)
+    server.save(photo())
+    assert "storage unavailable" not in capsys.readouterr().out
+
+
 def test_of_several_fixes_all_are_errors_while_the_folder_is_away(server: Server) -> None:
     root = server.settings.media_root
     away = root.rename(root.with_name("away"))
@@ -426,14 +445,37 @@ def test_of_several_fixes_all_are_errors_while_the_folder_is_away(server: Server
     assert_whole(server.settings)
 
 
-def test_an_image_is_removed_though_its_file_cannot_be(server: Server) -> None:
+def remove(server: Server, image: dict[str, Any]) -> None:
+    query = "mutation($pk: Int!) { removeImage(input: {pk: $pk}) { image { pk } } }"
+    assert server.data(query, {"pk": image["pk"]}) == {"removeImage": {"image": {"pk": image["pk"]}}}
+
+
+def test_an_image_is_removed_though_its_file_cannot_be_and_the_log_says_why(
+    server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
     root = server.settings.media_root
     image = server.save(photo())
     folder = root / str(image["dataset"]["pk"])
     away = folder.rename(root / "away")
     folder.write_bytes(b"in the way")
-    query = "mutation($pk: Int!) { removeImage(input: {pk: $pk}) { image { pk } } }"
-    assert server.data(query, {"pk": image["pk"]}) == {"removeImage": {"image": {"pk": image["pk"]}}}
+    remove(server, image)
     folder.unlink()
     away.rename(folder)
     assert server.data("{ images { totalCount } }") == {"images": {"totalCount": 0}}
+    assert re.search(rf"file left behind.*NotADirectoryError: .*{folder}", capsys.readouterr().out)
+
+
+def test_an_image_is_removed_while_the_whole_folder_is_away_and_the_log_says_whose_file_is_left(
+    server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = server.settings.media_root
+    first, second = server.save(photo(seed=1)), server.save(photo(seed=2))
+    away = root.rename(root.with_name("away"))
+    remove(server, first)
+    away.rename(root)
+    told = rf"warning.*file left behind.*image={first['pk']} reason=.*FileNotFoundError: .*{root}"
+    assert re.search(told, capsys.readouterr().out)
+    assert photo(seed=1) in files_in(root).values()
+    (root / str(second["dataset"]["pk"])).rename(away)
+    remove(server, second)
+    assert "left behind" not in capsys.readouterr().out

@@ -9,6 +9,7 @@ from starlette.routing import Route
 
 from graphql_server.album import Album
 from graphql_server.errors import DatabaseUnavailable, DatabaseUnfit, StorageUnavailable
+from graphql_server.media import tell
 
 # Whoever probes waits for a few seconds at most, and neither a frozen database nor a network folder may answer at all.
 SECONDS = 2.0
@@ -44,7 +45,8 @@ async def _database(album: Album) -> bool:
 async def _media(album: Album) -> bool:
     try:
         await album.media.check_writable()
-    except StorageUnavailable:
+    except StorageUnavailable as error:
+        tell(error)
         return False
     return True
 

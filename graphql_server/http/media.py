@@ -3,6 +3,8 @@
 import re
 import time
 from collections.abc import Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from wsgiref.handlers import format_date_time
 
@@ -14,11 +16,11 @@ from graphql_server.disk import Found, is_place
 from graphql_server.errors import NotFound, StorageUnavailable, error_body
 from graphql_server.http.bodies import Headers
 from graphql_server.http.requests import headers_of
-from graphql_server.media import Media, Opened
+from graphql_server.media import Media, Opened, tell
 
 METHODS = ("GET", "HEAD")
 # As plain numbers: Python 3.11 looks up a member of an enumeration by a function.
-OK, PARTIAL_CONTENT, NOT_MODIFIED, NOT_SATISFIABLE = 200, 206, 304, 416
+OK, PARTIAL_CONTENT, NOT_MODIFIED, PRECONDITION_FAILED, NOT_SATISFIABLE = 200, 206, 304, 412, 416
 # Smaller pictures are read by the same call that opens them, and sent by one.
 SMALL_BYTES = 256 * 1024
 # What an address says of itself. All of it is letters that stand for themselves; whatever else comes is not signed.
@@ -61,6 +63,7 @@ class Pictures:
             except NotFound as error:
                 refusal = _error(HTTPStatus.NOT_FOUND, error.code, str(error))
             except StorageUnavailable as error:
+                tell(error)
                 refusal = _error(HTTPStatus.SERVICE_UNAVAILABLE, error.code, str(error))
             else:
                 try:
@@ -120,6 +123,8 @@ async def _answer(scope: Scope, picture: Opened, headers: dict[bytes, bytes], se
         del headers[b"content-type"], headers[b"content-disposition"]
     else:
         headers[b"content-length"] = b"%d" % len(part)
+    if status == PRECONDITION_FAILED:
+        headers[b"cache-control"] = b"no-store"  # or it might be given to those who ask without conditions
     if status == PARTIAL_CONTENT:
         headers[b"content-range"] = b"bytes %d-%d/%d" % (part.start, part.stop - 1, found.byte_size)
     if status == NOT_SATISFIABLE:
@@ -139,10 +144,8 @@ async def _answer(scope: Scope, picture: Opened, headers: dict[bytes, bytes], se
 def _wanted(method: str, sent: Headers, picture: Found, last_modified: bytes) -> tuple[int, range]:
     """Find the status and the bytes that the request's conditions and range ask for."""
     whole = range(picture.byte_size)
-    if b"if-none-match" in sent:
-        known = [tag.strip().removeprefix(b"W/") for tag in sent[b"if-none-match"].split(b",")]
-        if picture.etag in known or known == [b"*"]:
-            return NOT_MODIFIED, range(0)
+    if status := _failed(sent, picture):
+        return status, range(0)
     asked = RANGE.fullmatch(sent.get(b"range", b""))
     if method != "GET" or not asked or sent.get(b"if-range", picture.etag) not in (picture.etag, last_modified):
         return OK, whole
@@ -152,6 +155,35 @@ def _wanted(method: str, sent: Headers, picture: Found, last_modified: bytes) ->
     if not part:
         return NOT_SATISFIABLE, part
     return PARTIAL_CONTENT, part
+
+
+def _failed(sent: Headers, picture: Found) -> int | None:
+    """The status that tells which condition does not hold, if any, in the order of RFC 9110, 13.2.2."""
+    modified = int(picture.modified)  # as clients are told it
+    if b"if-match" in sent:
+        if not _is_named(picture.etag, sent[b"if-match"]):
+            return PRECONDITION_FAILED
+    elif b"if-unmodified-since" in sent and modified > _seconds(sent[b"if-unmodified-since"], modified):
+        return PRECONDITION_FAILED
+    if b"if-none-match" in sent:
+        return NOT_MODIFIED if _is_named(picture.etag, sent[b"if-none-match"], weakly=True) else None
+    if b"if-modified-since" in sent and modified <= _seconds(sent[b"if-modified-since"], modified - 1):
+        return NOT_MODIFIED
+    return None
+
+
+def _is_named(etag: bytes, tags: bytes, *, weakly: bool = False) -> bool:
+    named = [tag.strip() for tag in tags.split(b",")]
+    return etag in named or named == [b"*"] or (weakly and b"W/" + etag in named)
+
+
+def _seconds(date: bytes, otherwise: float) -> float:
+    """A date in Unix seconds; what is none counts as if it were not there."""
+    try:
+        found = parsedate_to_datetime(date.decode("latin-1"))
+    except (ValueError, OverflowError):
+        return otherwise
+    return found.replace(tzinfo=found.tzinfo or UTC).timestamp()
 
 
 def _part(whole: range, first: bytes, last: bytes) -> range | None:
