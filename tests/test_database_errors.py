@@ -181,10 +181,21 @@ def test_who_is_refused_one_more_connection_waits_for_those_that_there_are(
     with (
         limited(server.settings.database_url, 2) as (url, _),
         running(settings_for(url, server.settings.media_root)) as narrow,
+        stranger(server.settings.database_url) as other,
+        ThreadPoolExecutor(1) as apart,
     ):
-        answers = at_once(narrow, [asking(LIST)] * 100, clients=20)
-    assert [codes(answer) for answer in answers] == [[]] * 100
-    assert re.search(r"no further connection.*max_user_connections", capsys.readouterr().out)
+        other.run("LOCK TABLES image_info WRITE")
+        answers, logged = apart.submit(at_once, narrow, [asking(LIST)] * 100, clients=20), list[str]()
+        try:
+            wait_until(lambda: is_refused(logged, capsys))
+        finally:
+            other.run("UNLOCK TABLES")
+        assert [codes(answer) for answer in answers.result()] == [[]] * 100
+
+
+def is_refused(logged: list[str], capsys: pytest.CaptureFixture[str]) -> bool:
+    logged.append(capsys.readouterr().out)
+    return re.search(r"no further connection.*max_user_connections", "".join(logged)) is not None
 
 
 @pytest.mark.parametrize("engine", ["mysql"])
