@@ -17,6 +17,12 @@ async def ended(work: "asyncio.Future[Any]", seconds: float | None = None) -> No
             await asyncio.wait([work], timeout=None if end is None else end - loop.time())
 
 
+async def outcome(work: "asyncio.Future[T]") -> T:
+    """What becomes of something that others wait for as well: unlike await, this ends it for nobody who gives up."""
+    await asyncio.wait([work])
+    return work.result()
+
+
 async def to_the_end(call: Coroutine[Any, Any, T]) -> T:
     """Await a call to its end; where the task is cancelled meanwhile, that is raised after it."""
     task = asyncio.ensure_future(call)

@@ -15,6 +15,7 @@ import structlog
 from graphql_server import datasets, images
 from graphql_server.changes import Kind
 from graphql_server.database import Database
+from graphql_server.endings import outcome
 from graphql_server.engines import Row
 from graphql_server.errors import CursorExpired, DatabaseUnfit, TooSlow, Unavailable
 
@@ -115,10 +116,8 @@ class Feed:
 
     async def _started(self) -> int:
         """Wait until reading has begun, or has failed to, together with all who wait for that."""
-        starting = self._starting = self._starting or asyncio.create_task(self._start())
-        # Unlike await starting, this does not end it when one of them gives up.
-        await asyncio.wait([starting])
-        return starting.result()
+        self._starting = self._starting or asyncio.create_task(self._start())
+        return await outcome(self._starting)
 
     async def _start(self) -> int:
         await self._begin()

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from graphql_server.endings import outcome
 from graphql_server.errors import Unauthenticated, UserServerUnavailable
 from graphql_server.figures import Questions
 
@@ -75,9 +76,7 @@ class Users:
         if call is None:
             call = self._calls[key] = asyncio.create_task(self._ask(key, token))
             call.add_done_callback(lambda done: self._drop(key, done))
-        # Unlike await call, this ends no call that others wait for as well when one of them gives up.
-        await asyncio.wait([call])
-        return call.result()
+        return await outcome(call)
 
     def _drop(self, key: bytes, call: "asyncio.Task[User | None]") -> None:
         del self._calls[key]

@@ -194,7 +194,9 @@ def test_who_begins_to_follow_while_the_database_hangs_is_told_together_with_the
                 client.subscribe(IMAGES)
             told = [client.receive() for client in clients]
         other.run("UNLOCK TABLES")
-        assert [message["payload"][0]["extensions"]["code"] for message in told] == ["OPERATION_TIMED_OUT"] * 5
+        # Whether MySQL ends the statement or the server gives it up first.
+        (told_code,) = {message["payload"][0]["extensions"]["code"] for message in told}
+        assert told_code in ("OPERATION_TIMED_OUT", "DATABASE_UNAVAILABLE")
         assert len([text for text in statements if "FROM dataset_change" in text]) == 1
         for client in clients:
             client.subscribe(IMAGES, "2")

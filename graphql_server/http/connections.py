@@ -55,7 +55,7 @@ class Connection(HttpToolsProtocol):
     def _start(self, exchange: Exchange) -> None:
         self._running = exchange
         exchange.task = self.loop.create_task(exchange.run(self.app))
-        self.tasks.add(exchange.task)
+        self.tasks.add(exchange.task)  # until it says that it has left; to be called back takes a turn of the loop
 
     def left(self, exchange: Exchange) -> None:
         self.tasks.discard(exchange.task)

@@ -73,6 +73,7 @@ class Live:
         The client takes what is asked for here, `in_parts` what a query puts off. Raises BadRequest for other types of
         operation, of which queries are always taken.
         """
+        # Of most there is nothing to be found out first, and a coroutine more costs as much as to count them.
         if operation.document_id or self._persisted.always or subscriptions:
             return self._resolved(operation, context, headers, mutations, subscriptions, in_parts)
         return self.executor.run(operation, context, mutations=mutations, in_parts=in_parts)
