@@ -34,6 +34,8 @@ COUNT = int(os.environ.get("COUNT", "100"))
 SEED = os.environ.get("SEED", "1")
 SCHEMA = build_schema()._schema  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - as the executor gets it
 FEDERATION = ("_service",)  # is left to graphql-core
+# Where a field fails, graphql-core cancels those beside it, and what one of them has not begun to await nobody awaits.
+cancelled = pytest.mark.filterwarnings("ignore:coroutine '.*_async_resolver' was never awaited:RuntimeWarning")
 CURSORS = "query($field: ImageOrderField!) { images(orderBy: {field: $field}) { edges { cursor } } }"
 ODD: list[dict[str, Any]] = [
     {},
@@ -128,6 +130,7 @@ async def known_of(executor: Executor, parts: Parts) -> dict[str, Any]:
     }
 
 
+@cancelled
 def test_made_up_operations_have_the_same_answer_planned_and_plain_and_in_parts(
     library: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,6 +166,7 @@ async def compare(server: Reader) -> None:
     assert plain.planned == 0
 
 
+@cancelled
 def test_made_up_mutations_have_the_same_payloads_planned_and_plain(
     library: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
