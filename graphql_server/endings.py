@@ -8,13 +8,11 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-async def ended(work: "asyncio.Future[Any]", seconds: float | None = None) -> None:
-    """Wait for an end, so long at most; further cancellations, as anyio's scopes send all the time, are passed over."""
-    loop = asyncio.get_running_loop()
-    end = None if seconds is None else loop.time() + seconds
-    while not work.done() and (end is None or loop.time() < end):
+async def ended(work: "asyncio.Future[Any]") -> None:
+    """Wait for an end; further cancellations, as anyio's scopes send all the time, are passed over."""
+    while not work.done():
         with suppress(asyncio.CancelledError):
-            await asyncio.wait([work], timeout=None if end is None else end - loop.time())
+            await asyncio.wait([work])
 
 
 async def outcome(work: "asyncio.Future[T]") -> T:

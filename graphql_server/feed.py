@@ -91,8 +91,8 @@ class Feed:
                 "The changes behind this cursor are not here: too old, or of another database. Read the lists anew."
             )
 
-    async def follow(self, after: int | None = None) -> AsyncGenerator[Change]:
-        """What is changed from now on; with `after`, all that was changed behind that key as well.
+    async def follow(self, after: int | None) -> AsyncGenerator[Change]:
+        """What is changed from now on; where `after` is a key, all that was changed behind it as well.
 
         Raises TooSlow where the changes are not taken as fast as they come.
         """

@@ -15,8 +15,8 @@ def doubled(depth: int) -> str:
     return "pk" if depth == 0 else f"images {{ nodes {{ dataset {{ {doubled(depth - 1)} }} }} }} " * 2
 
 
-def fragments(count: int, body: str, type: str = "Query") -> str:
-    return " ".join(f"fragment F{number} on {type} {{ {body} }}" for number in range(count))
+def fragments(count: int, body: str) -> str:
+    return " ".join(f"fragment F{number} on Query {{ {body} }}" for number in range(count))
 
 
 def spreads(count: int) -> str:

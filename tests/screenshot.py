@@ -8,9 +8,9 @@ from tests.browser import chromium, graphiql
 PICTURE = Path(__file__).parent.parent / "docs" / "graphiql.png"
 
 
-def main(address: str, tab: str = "ListImages") -> None:
+def main(address: str) -> None:
     with chromium() as browser, graphiql(browser, address) as page:
-        page.choose_tab(tab)
+        page.choose_tab("ListImages")
         if refused := page.run().get("errors"):
             sys.exit(f"no screenshot: {refused[0]['message']}")
         page.page.wait_for_load_state("networkidle")
@@ -19,4 +19,4 @@ def main(address: str, tab: str = "ListImages") -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(sys.argv[1])

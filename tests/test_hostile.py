@@ -293,7 +293,6 @@ def test_somebody_who_is_known_may_upload(process: Process) -> None:
 FIX = orjson.dumps({"query": SAVE_FIX, "variables": {"input": {"file": None}}})
 PLACE = b'{"0": ["variables.input.file"]}'
 LARGE = photo(size=(64, 48)) + MEGABYTE * 2
-DISPOSED = b"--b\r\ncontent-disposition: %s\r\n\r\nx\r\n--b--\r\n"
 BROKEN: dict[str, bytes] = {
     "no end": form(FIX, PLACE, LARGE, end=b""),
     "no end and no line": form(FIX, PLACE, LARGE, end=b"")[:-2],

@@ -32,7 +32,7 @@ async def _home(_request: Request) -> Response:
     return RedirectResponse("graphql")
 
 
-async def page(media_url: str = "") -> Response:
+async def page(media_url: str) -> Response:
     """Answer a browser that opens /graphql; pictures may come from `media_url` (the setting) too.
 
     The page works behind every path prefix, because it finds its files and the endpoint relative to itself.
