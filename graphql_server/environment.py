@@ -121,7 +121,7 @@ def signing_keys(text: str) -> tuple[str, ...]:
     return keys
 
 
-def listener(text: str) -> tuple[str, int] | None:
+def listener_or_off(text: str) -> tuple[str, int] | None:
     if text.lower() == "off":
         return None
     host, _, port = text.rpartition(":")
@@ -130,7 +130,7 @@ def listener(text: str) -> tuple[str, int] | None:
     return host.strip("[]"), int(port)
 
 
-def place(text: str) -> Path | None:
+def path_or_off(text: str) -> Path | None:
     return None if text.lower() == "off" else Path(text)
 
 

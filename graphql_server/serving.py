@@ -43,8 +43,8 @@ def serve(environ: Mapping[str, str]) -> int:
     tracing = traced(environ)
     check_operations(settings)
     asyncio.run(_try(settings))
-    for host, port in settings.metrics_places:
-        _port(host, port, "METRICS").close()
+    for host, port in settings.metrics_addresses:
+        _listener(host, port, "METRICS").close()
     return listen(
         "graphql_server.serving:production",
         settings.host,
@@ -113,7 +113,7 @@ def serve_media(environ: Mapping[str, str], port: int, *, plain: bool) -> int:
         raise SettingsError(f"MEDIA_ROOT={str(root)!r} is no folder")
     seconds = setting("shutdown_seconds", environ)
     host = setting("host", environ)
-    return listen(media_app(root, keys), host, port, shutdown_seconds=seconds, place_by="--port or HOST")
+    return listen(media_app(root, keys), host, port, shutdown_seconds=seconds, chosen_by="--port or HOST")
 
 
 async def _try(settings: Settings) -> None:
@@ -129,12 +129,12 @@ def listen(
     *,
     shutdown_seconds: int,
     ready: Callable[[], None] = lambda: None,
-    place_by: str = "PORT or HOST",
+    chosen_by: str = "PORT or HOST",
     **options: Any,
 ) -> int:
     """Run the application on a port; gives the exit status. SettingsError where the port is taken.
 
-    `ready` is called once the port is ours; `place_by` is what the operator can choose another one by.
+    `ready` is called once the port is ours; `chosen_by` names what the operator chooses it by.
     """
     config = uvicorn.Config(
         app,
@@ -145,9 +145,9 @@ def listen(
         **OPTIONS,
         **options,
     )
-    with _port(host, port, place_by) as listener:
+    with _listener(host, port, chosen_by) as listener:
         ready()
-        log.info("listening", address=f"http://{place(host, port)}", workers=config.workers)
+        log.info("listening", address=f"http://{host_and_port(host, port)}", workers=config.workers)
         server = uvicorn.Server(config)
         if config.workers > 1:
             return Workers(config, sockets=[listener]).serve()
@@ -178,22 +178,22 @@ def _exit(_signal: int, _frame: object) -> None:
     sys.exit(0)
 
 
-def place(host: str, port: int) -> str:
+def host_and_port(host: str, port: int) -> str:
     """A host and its port as they stand in an address."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _port(host: str, port: int, setting: str) -> socket.socket:
-    address = place(host, port)
+def _listener(host: str, port: int, chosen_by: str) -> socket.socket:
+    address = host_and_port(host, port)
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, protocol, _, to = found[0]
         return _bound(socket.socket(family, kind, protocol), to)
     except UnicodeError:
-        raise SettingsError(f"Cannot listen on {address}: this is no host name; choose another {setting}") from None
+        raise SettingsError(f"Cannot listen on {address}: this is no host name; choose another {chosen_by}") from None
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise SettingsError(f"Cannot listen on {address}: {reason}; choose another {setting}") from None
+        raise SettingsError(f"Cannot listen on {address}: {reason}; choose another {chosen_by}") from None
 
 
 def _bound(listener: socket.socket, address: Any) -> socket.socket:

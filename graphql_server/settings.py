@@ -1,4 +1,4 @@
-"""What the operator decides, read once from the environment; docs/operating.md lists every setting."""
+"""What the operator decides, read once from the environment; docs/operating.md says what each setting means."""
 
 import dataclasses
 import os
@@ -12,10 +12,10 @@ from graphql_server.environment import (
     address,
     choice,
     integer,
-    listener,
+    listener_or_off,
     origins,
     path_or_address,
-    place,
+    path_or_off,
     port_of,
     seconds,
     signing_keys,
@@ -25,95 +25,75 @@ from graphql_server.environment import (
 from graphql_server.errors import SettingsError
 
 
-def _setting(
-    what: str, parse: Callable[[str], Any] = str, default: Any = dataclasses.MISSING, *, secret: bool = False
-) -> Any:
-    return dataclasses.field(default=default, metadata={"what": what, "parse": parse, "secret": secret})
+def _setting(parse: Callable[[str], Any], default: Any, *, secret: bool = False) -> Any:
+    return dataclasses.field(default=default, metadata={"parse": parse, "secret": secret})
+
+
+def _needed(what: str, parse: Callable[[str], Any], *, secret: bool = False) -> Any:
+    """A setting without a default; `what` is said where it is missing."""
+    return dataclasses.field(metadata={"what": what, "parse": parse, "secret": secret})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """The settings, one field each; the environment variable has the field's name in capitals."""
 
-    database_url: str = _setting(
+    database_url: str = _needed(
         "mysql://user:password@host:3306/database, or sqlite://path/to/file for one process",
         address("mysql", "sqlite"),
         secret=True,
     )
-    database_pool: int = _setting("connections to MySQL that a worker keeps at most", integer(1, 1000), 16)
-    database_seconds: float = _setting(
-        "how long a statement or a transaction may take, waiting and connecting included", seconds(0.1, 600), 5.0
-    )
-    user_server_url: str = _setting(
+    database_pool: int = _setting(integer(1, 1000), 16)
+    database_seconds: float = _setting(seconds(0.1, 600), 5.0)
+    user_server_url: str = _needed(
         "whom to ask about tokens: http(s)://host/path, or grpc://host:50051",
         address("http", "https", "grpc"),
     )
-    user_server_seconds: float = _setting("how long the user server's answer is waited for", seconds(0.1, 60), 3.0)
-    auth_cache_seconds: float = _setting(
-        "how long the user server's answer is remembered; 0 asks every time", seconds(0, 300), 5.0
-    )
-    media_root: Path = _setting("the folder that keeps the pictures", Path, Path("media"))
-    media_url: str = _setting("where clients find that folder: a path or an address", path_or_address, "/media")
-    media_url_seconds: int = _setting("how long an image's url is valid, at least", integer(1, 31_536_000), 3600)
-    media_signing_key: tuple[str, ...] = _setting(
+    user_server_seconds: float = _setting(seconds(0.1, 60), 3.0)
+    auth_cache_seconds: float = _setting(seconds(0, 300), 5.0)
+    media_root: Path = _setting(Path, Path("media"))
+    media_url: str = _setting(path_or_address, "/media")
+    media_url_seconds: int = _setting(integer(1, 31_536_000), 3600)
+    media_signing_key: tuple[str, ...] = _needed(
         "signs the urls of images; several keys, separated by commas: the first signs, all are accepted",
         signing_keys,
         secret=True,
     )
-    max_upload_bytes: int = _setting("the largest picture, in bytes", integer(1, 1 << 31), 20 * 1024 * 1024)
-    max_request_bytes: int = _setting(
-        "the largest request, pictures and all, in bytes", integer(1, 1 << 40), 128 * 1024 * 1024
-    )
-    max_pixels: int = _setting("the largest picture, in pixels", integer(1, 1 << 31), 50_000_000)
-    decoders: int = _setting("pictures that a worker decodes at once", integer(1, 64), os.cpu_count() or 1)
-    query_depth: int = _setting("how deep fields of an operation may nest", integer(1, 200), 20)
-    query_fields: int = _setting("fields of an operation, fragments expanded", integer(1, 100_000), 500)
-    query_root_fields: int = _setting("root fields of an operation", integer(1, 1000), 20)
-    query_aliases: int = _setting("aliases of an operation", integer(0, 1000), 50)
-    query_repeats: int = _setting("times that one response key may stand in one object", integer(1, 1000), 20)
-    query_directives: int = _setting("directives of an operation", integer(0, 1000), 50)
-    query_arguments: int = _setting(
-        "arguments, variables, input fields and aliases of a document", integer(1, 10_000), 250
-    )
-    query_tokens: int = _setting("tokens of a document", integer(1, 1_000_000), 2000)
-    query_values: int = _setting(
-        "values in an operation's variables, nested ones included", integer(1, 1 << 31), 50_000
-    )
-    query_cost: int = _setting(
-        "objects that an operation may give, page sizes multiplied by nesting", integer(1, 1 << 31), 20_000
-    )
-    operation_seconds: float = _setting(
-        "how long a query may take, and a mutation begin something new", seconds(0.1, 600), 20.0
-    )
-    live_connections: int = _setting("subscribers' connections to a worker at once", integer(0, 100_000), 1000)
-    live_subscriptions: int = _setting("operations at once on one WebSocket", integer(1, 1000), 100)
-    live_buffer: int = _setting("changes that may wait for a subscriber", integer(1, 100_000), 1000)
-    host: str = _setting("the address to listen on", str, "127.0.0.1")
-    port: int = _setting("the port to listen on", port_of, 8000)
-    workers: int = _setting("processes that answer; more than 1 needs MySQL", integer(1, 256), 1)
-    shutdown_seconds: int = _setting("how long requests in flight may take after SIGTERM", integer(1, 3600), 30)
-    graphiql: bool = _setting("on: browsers get GraphiQL at /graphql", switch, default=False)
-    introspection: bool = _setting("on: clients may read the schema", switch, default=False)
-    persisted_operations: Path | None = _setting(
-        "a file of the only operations that are run, or a folder of such files", place, None
-    )
-    gateway_secret: tuple[str, ...] = _setting(
-        "what a gateway sends as Router-Authorization to run other operations than those; several are all accepted",
-        signing_keys,
-        (),
-        secret=True,
-    )
-    cors_origins: tuple[str, ...] = _setting("web origins that may call, separated by commas", origins, ())
-    metrics: tuple[str, int] | None = _setting(
-        "where Prometheus reads figures: host:port, which the next workers count up", listener, None
-    )
-    log_format: str = _setting("json or text", choice("json", "text"), "json")
-    log_level: str = _setting("debug, info, warning or error", choice("debug", "info", "warning", "error"), "info")
+    max_upload_bytes: int = _setting(integer(1, 1 << 31), 20 * 1024 * 1024)
+    max_request_bytes: int = _setting(integer(1, 1 << 40), 128 * 1024 * 1024)
+    max_pixels: int = _setting(integer(1, 1 << 31), 50_000_000)
+    decoders: int = _setting(integer(1, 64), os.cpu_count() or 1)
+    query_depth: int = _setting(integer(1, 200), 20)
+    query_fields: int = _setting(integer(1, 100_000), 500)
+    query_root_fields: int = _setting(integer(1, 1000), 20)
+    query_aliases: int = _setting(integer(0, 1000), 50)
+    query_repeats: int = _setting(integer(1, 1000), 20)
+    query_directives: int = _setting(integer(0, 1000), 50)
+    query_arguments: int = _setting(integer(1, 10_000), 250)
+    query_tokens: int = _setting(integer(1, 1_000_000), 2000)
+    query_values: int = _setting(integer(1, 1 << 31), 50_000)
+    query_cost: int = _setting(integer(1, 1 << 31), 20_000)
+    operation_seconds: float = _setting(seconds(0.1, 600), 20.0)
+    live_connections: int = _setting(integer(0, 100_000), 1000)
+    live_subscriptions: int = _setting(integer(1, 1000), 100)
+    live_buffer: int = _setting(integer(1, 100_000), 1000)
+    host: str = _setting(str, "127.0.0.1")
+    port: int = _setting(port_of, 8000)
+    workers: int = _setting(integer(1, 256), 1)
+    shutdown_seconds: int = _setting(integer(1, 3600), 30)
+    graphiql: bool = _setting(switch, default=False)
+    introspection: bool = _setting(switch, default=False)
+    persisted_operations: Path | None = _setting(path_or_off, None)
+    gateway_secret: tuple[str, ...] = _setting(signing_keys, (), secret=True)
+    cors_origins: tuple[str, ...] = _setting(origins, ())
+    metrics: tuple[str, int] | None = _setting(listener_or_off, None)
+    log_format: str = _setting(choice("json", "text"), "json")
+    log_level: str = _setting(choice("debug", "info", "warning", "error"), "info")
 
     def __post_init__(self) -> None:
         if self.workers > 1 and self.database_url.startswith("sqlite"):
             raise SettingsError("WORKERS: SQLite serves one process; set WORKERS=1 or a mysql:// DATABASE_URL")
-        if any(port == self.port or port > LAST_PORT for _, port in self.metrics_places):
+        if any(port == self.port or port > LAST_PORT for _, port in self.metrics_addresses):
             raise SettingsError("METRICS: each worker takes a port, one of which would be PORT or beyond 65535")
         if self.graphiql and self.persisted_operations:
             raise SettingsError("GRAPHIQL: with PERSISTED_OPERATIONS all that is typed there is refused; set it off")
@@ -121,7 +101,7 @@ class Settings:
             raise SettingsError("GATEWAY_SECRET: all operations are run anyway without PERSISTED_OPERATIONS")
 
     @property
-    def metrics_places(self) -> list[tuple[str, int]]:
+    def metrics_addresses(self) -> list[tuple[str, int]]:
         """An address and port for each worker's figures; none where they are not told."""
         if self.metrics is None:
             return []

@@ -26,7 +26,7 @@ from graphql_server.app import create_app, opened
 from graphql_server.demo.drawings import Drawing, drawings
 from graphql_server.errors import SettingsError, Unauthenticated
 from graphql_server.fixes import Fix
-from graphql_server.serving import calm_collector, listen, place
+from graphql_server.serving import calm_collector, host_and_port, listen
 from graphql_server.settings import Settings, setting
 from graphql_server.users import plausible
 
@@ -60,7 +60,7 @@ def _serve(settings: Settings, folder: Path) -> int:
     transport = httpx.ASGITransport(users(token))
     asyncio.run(_prepare(settings))
     calm_collector()
-    address = f"http://{place(HERE.get(settings.host, settings.host), settings.port)}"
+    address = f"http://{host_and_port(HERE.get(settings.host, settings.host), settings.port)}"
     welcome = WELCOME.format(address=address, token=token, folder=folder)
     return listen(
         create_app(settings, transport),
@@ -157,7 +157,7 @@ def run_users(environ: Mapping[str, str], port: int) -> int:
         raise SettingsError("DEMO_TOKEN can be no token; make one with: openssl rand -hex 24") from None
     logs.configure(setting("log_format", environ), setting("log_level", environ))
     host, seconds = setting("host", environ), setting("shutdown_seconds", environ)
-    return listen(users(token), host, port, shutdown_seconds=seconds, place_by="--port or HOST")
+    return listen(users(token), host, port, shutdown_seconds=seconds, chosen_by="--port or HOST")
 
 
 def users(token: str) -> Starlette:
