@@ -29,9 +29,9 @@ First = Annotated[
     int | None,
     strawberry.argument(description=f"How many items from the start, at most {LARGEST_PAGE}; {PAGE} by default."),
 ]
-After = Annotated[str | None, strawberry.argument(description="Begin behind this cursor.")]
+After = Annotated[str | None, strawberry.argument(description="Only items after this cursor.")]
 Last = Annotated[int | None, strawberry.argument(description=f"How many items from the end, at most {LARGEST_PAGE}.")]
-Before = Annotated[str | None, strawberry.argument(description="End before this cursor.")]
+Before = Annotated[str | None, strawberry.argument(description="Only items before this cursor.")]
 
 # What a gateway may reckon with, so that it refuses what `QUERY_COST` would refuse here.
 SIZE = ListSize(

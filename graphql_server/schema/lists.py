@@ -12,7 +12,7 @@ from graphql_server.listings import Listing, Order
 from graphql_server.schema.scalars import Degree
 
 
-@strawberry.enum(description="Which way a list runs.")
+@strawberry.enum(description="The direction of a list.")
 class OrderDirection(Enum):
     ASC = strawberry.enum_value("ASC", description="From the smallest to the largest.")
     DESC = strawberry.enum_value("DESC", description="From the largest to the smallest.")
@@ -35,18 +35,18 @@ class DatasetOrderField(Enum):
 class ImageOrder:
     field: ImageOrderField = strawberry.field(
         default=ImageOrderField.CREATED_AT,
-        description="What to order by; ties by the order of saving, the same way.",
+        description="What to order by; equal values are in the order of saving, in the same direction.",
     )
-    direction: OrderDirection = strawberry.field(default=OrderDirection.ASC, description="Which way.")
+    direction: OrderDirection = strawberry.field(default=OrderDirection.ASC, description="The direction.")
 
 
 @strawberry.input(description="An order for datasets.")
 class DatasetOrder:
     field: DatasetOrderField = strawberry.field(default=DatasetOrderField.CREATED_AT, description="What to order by.")
-    direction: OrderDirection = strawberry.field(default=OrderDirection.ASC, description="Which way.")
+    direction: OrderDirection = strawberry.field(default=OrderDirection.ASC, description="The direction.")
 
 
-@strawberry.input(description="A range of confidences; both ends belong to it.")
+@strawberry.input(description="A range of confidences, both ends included.")
 class ConfidenceRange:
     from_: float | None = strawberry.field(default=None, name="from", description="The smallest.")
     to: float | None = strawberry.field(default=None, description="The largest.")
@@ -54,8 +54,8 @@ class ConfidenceRange:
 
 @strawberry.input(description="A range of time.")
 class DateTimeRange:
-    from_: datetime | None = strawberry.field(default=None, name="from", description="The first moment; belongs to it.")
-    before: datetime | None = strawberry.field(default=None, description="The end; does not belong to it.")
+    from_: datetime | None = strawberry.field(default=None, name="from", description="The first moment, included.")
+    before: datetime | None = strawberry.field(default=None, description="The end, not included.")
 
 
 @strawberry.input(description="A text to look for.")

@@ -20,8 +20,8 @@ from graphql_server.schema.scalars import Degree
 from graphql_server.schema.types import Dataset, Image, datasets_of
 
 IDEMPOTENCY = (
-    "A text of the client's choice, 1 to 255 printable ASCII characters. However often a request is sent with the same "
-    "one, it has its effect once; another request with it is a CONFLICT."
+    "A text of the client's choice, 1 to 255 printable ASCII characters. A request that is sent again with the same "
+    "one has its effect only once; a different request with it is a CONFLICT."
 )
 
 
@@ -43,7 +43,8 @@ def _plain(kind: type[T]) -> type[T]:
 @strawberry.enum(description="What to do with a photo that the untrained dataset has already, byte for byte.")
 class OnDuplicate(Enum):
     RETURN_EXISTING = strawberry.enum_value(
-        "RETURN_EXISTING", description="Save nothing, and give the image that is there, with the degrees that it has."
+        "RETURN_EXISTING",
+        description="Save nothing, and give the image that is there, with the degrees it was saved with.",
     )
     REJECT = strawberry.enum_value("REJECT", description="Save nothing, and answer CONFLICT.")
     ALLOW = strawberry.enum_value("ALLOW", description="Save another copy.")
@@ -52,7 +53,7 @@ class OnDuplicate(Enum):
 @strawberry.input(description="The title for the untrained dataset.")
 class CreateDatasetInput:
     title: str = strawberry.field(
-        description="1 to 100 characters, not 'untrained' in any case, not another dataset's; outer spaces are cut."
+        description="1 to 100 characters, not 'untrained' in any case, not another dataset's; outer spaces are removed."
     )
     idempotency_key: str | None = strawberry.field(default=None, description=IDEMPOTENCY)
 
@@ -70,7 +71,7 @@ class RemoveImageInput:
 
 @strawberry.type(description="The image that was removed.")
 class RemoveImagePayload:
-    image: Image = strawberry.field(description="The image as it was; its url leads nowhere any more.")
+    image: Image = strawberry.field(description="The image as it was; its url does not work any more.")
     dataset: Dataset = strawberry.field(description="The dataset that it was in.")
 
 
@@ -78,7 +79,7 @@ class RemoveImagePayload:
 @strawberry.input(description="A photo with the model's guess and the reviewer's fix; turns are counter-clockwise.")
 class SaveFixInput:
     file: Upload = strawberry.field(
-        description="The photo: JPEG, PNG or WebP; stored as it is, EXIF and all.",
+        description="The photo, a JPEG, PNG or WebP; it is stored unchanged, EXIF included.",
         directives=[Cost(weight=FIX_COST)],
     )
     original_file_name: str | None = strawberry.field(
@@ -86,23 +87,23 @@ class SaveFixInput:
     )
     exif_degree: Degree | None = strawberry.field(
         default=None,
-        description="The turn that the EXIF asks for; by default read from the file, kept as sent.",
+        description="The turn that the photo's EXIF asks for, kept as sent; by default it is read from the file.",
     )
     model_degree: Degree = strawberry.field(description="The turn that the model asks for after EXIF is applied.")
     confidence: float = strawberry.field(description="The model's confidence, from 0 to 1.")
     user_fix_degree: Degree = strawberry.field(description="The reviewer's turn on top of the model's.")
     on_duplicate: OnDuplicate | None = strawberry.field(
         default=OnDuplicate.RETURN_EXISTING,
-        description="What to do if the untrained dataset has the same photo; by default its image is given as it is.",
+        description="What to do if the untrained dataset has this photo already.",
     )
     idempotency_key: str | None = strawberry.field(default=None, description=IDEMPOTENCY)
 
 
-@strawberry.type(description="The image that was saved.")
+@strawberry.type(description="What became of a fix.")
 class SaveFixPayload:
-    image: Image = strawberry.field(description="The image, in the untrained dataset when it was saved.")
+    image: Image = strawberry.field(description="The image that was saved, or that was there already.")
     created: bool = strawberry.field(
-        description="Whether it is new; false for a photo that was there, and for a request that was sent again."
+        description="Whether the image is new: false for a photo that was there, and for a request that is sent again."
     )
 
 
@@ -119,7 +120,7 @@ class Mutation:
         info.context.changed()
         return CreateDatasetPayload(dataset=Dataset(row=sealed), untrained=Dataset(row=opened))
 
-    @strawberry.mutation(description="Remove an image and its file, from whichever dataset.")
+    @strawberry.mutation(description="Remove an image, of whichever dataset, and its file.")
     async def remove_image(
         self, info: Info, input: Annotated[RemoveImageInput, strawberry.argument(description="Which one.")]
     ) -> RemoveImagePayload | None:
@@ -138,7 +139,7 @@ class Mutation:
 
     @strawberry.mutation(
         description="Save many photos with their fixes, in order. One whose file, name, confidence or key is refused "
-        "is null and has an error with its index; a degree that is none refuses the whole request, as GraphQL has it."
+        "is null and has an error with its index; a number that is no Degree fails the request as a whole."
     )
     async def save_fixes(
         self, info: Info, inputs: Annotated[list[SaveFixInput], strawberry.argument(description="The fixes.")]

@@ -95,7 +95,7 @@ class Query:
         return await load(info, *pk_of(id))
 
     @strawberry.field(
-        description="The objects with these ids, in their order; null for each that is gone.",
+        description="The objects with these ids, in the same order; null for each that is gone.",
         # A gateway cannot count the ids; without a size it would take the whole list for one object.
         directives=[
             ListSize(assumed_size=PAGE, slicing_arguments=UNSET, sized_fields=UNSET, require_one_slicing_argument=False)
@@ -110,7 +110,7 @@ class Query:
 
     @strawberry.field(
         name="_entities",
-        description="The objects that a gateway's representations stand for, in their order.",
+        description="The objects that a gateway's representations stand for, in the same order.",
     )
     async def entities(
         self,

@@ -30,7 +30,7 @@ def _upload(value: Any) -> UploadFile:
 SCALARS: dict[object, ScalarDefinition] = {
     Degree: strawberry.scalar(
         name="Degree",
-        description="A turn counter-clockwise: 0, 90, 180, 270 or 360 (which is sent for 'already upright').",
+        description="A turn counter-clockwise: 0, 90, 180, 270 or 360, which models send for 'already upright'.",
         # Rows of the predecessor may hold other numbers; they are given as they are.
         serialize=int,
         parse_value=_degree,

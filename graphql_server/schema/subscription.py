@@ -17,12 +17,12 @@ from graphql_server.schema.connections import LARGEST_INT
 from graphql_server.schema.context import Info
 from graphql_server.schema.types import Dataset, Image
 
-CURSOR = "The change's place among all changes; opaque. Sent as `after`, it begins behind this change."
+CURSOR = "The change's place among all changes; opaque. Send it as `after` to go on after this change."
 After = Annotated[
     str | None,
     strawberry.argument(
-        description="The cursor of the last change that the client has: what came behind it is given first, so that "
-        "nothing is lost while a connection is. Changes are kept for 7 days; CURSOR_EXPIRED says that it is older."
+        description="The cursor of the last change that the client has seen: those after it come first, so that none "
+        "is lost with a connection. Changes are kept for 7 days; CURSOR_EXPIRED says that some of those are gone."
     ),
 ]
 
@@ -52,8 +52,8 @@ class DatasetChangedPayload:
 @strawberry.type(description="What can be followed; over graphql-transport-ws, text/event-stream or multipart/mixed.")
 class Subscription:
     @strawberry.subscription(
-        description="Each image that is saved, by whichever server, once and in the order of saving; those that were "
-        "removed again meanwhile are left out."
+        description="Each image that is saved, through any server, once and in the order of saving; those that have "
+        "been removed by then are left out."
     )
     async def image_saved(
         self,

@@ -23,7 +23,7 @@ from graphql_server.schema.fields import Stored, column, derived, joint, part
 from graphql_server.schema.lists import ImageFilterArgument, ImageOrderArgument, image_listing
 from graphql_server.schema.scalars import Degree
 
-ID = "The object's id among all objects; opaque."
+ID = "The object's id, which no other object has; opaque."
 
 
 def global_id(type_name: str, pk: int) -> strawberry.ID:
@@ -133,7 +133,8 @@ class Image(Node):
     uuid_file_name: str = column("uuid_file_name", "The name of the file as it is stored.", otherwise="")
     exif_degree: Degree | None = column("exif_degree", "The turn that the photo's EXIF orientation asks for.")
     model_degree: Degree | None = column(
-        "model_degree", "The turn that the model asks for after EXIF is applied; 360 and 0 mean that it is upright."
+        "model_degree",
+        "The turn that the model asks for after EXIF is applied; 0 and 360 mean that the photo is upright already.",
     )
     confidence: float | None = column("confidence", "The model's confidence, from 0 to 1.")
     user_fix_degree: Degree | None = column(
@@ -158,7 +159,7 @@ class Image(Node):
     url: str = derived(
         address,
         ("dataset_info_pk", "uuid_file_name"),
-        "Where the file is to be had for a while; the address is signed.",
+        "The address of the file; it is signed, and expires after a while.",
     )
     saved_by: User | None = part(
         lambda user_pk: None if user_pk is None else User(pk=user_pk),
