@@ -1,4 +1,4 @@
-// Which pictures nginx may send: those whose address graphql_server/media.py signed with one of the same keys.
+// Which pictures nginx may send: those whose address graphql_server/addresses.py signed with one of the same keys.
 import crypto from 'crypto';
 
 const KEYS = (process.env.MEDIA_SIGNING_KEY || '').split(',').map((key) => key.trim()).filter((key) => key);

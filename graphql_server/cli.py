@@ -50,8 +50,8 @@ def _parser() -> argparse.ArgumentParser:
     schema = command("schema", _schema, "print the schema")
     schema.add_argument("--check", type=Path, metavar="FILE", help="print nothing; fail where FILE differs")
     doctor = command("doctor", _doctor, "verify that rows and files belong together; exit status 1 where not")
-    doctor.add_argument("--repair", action="store_true", help="remove strays and fill in what old rows lack")
-    doctor.add_argument("--grace", type=float, default=3600, help="seconds that a stray may be old (3600)")
+    doctor.add_argument("--repair", action="store_true", help="remove strays, fill in what old rows lack, mend tallies")
+    doctor.add_argument("--grace", type=float, default=3600, help="seconds for which a file needs no row yet (3600)")
     return parser
 
 

@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 from graphql_server.database import Database
 
-# No column that is looked through holds a longer text; one that is looked for goes to the database for each page.
+# No column holds a longer text, and a text that is looked for is sent to the database once for each page.
 LONGEST_TEXT = 255
 
 
 class Condition(NamedTuple):
-    """A piece of SQL for WHERE; every `?` has its argument. `fixes` is a column that it leaves one value."""
+    """A piece of SQL for WHERE; every `?` has its argument. `fixes` names a column of which it leaves one value."""
 
     sql: str
     args: tuple[Any, ...] = ()

@@ -142,9 +142,9 @@ def let_go(stream: TextIO) -> None:
 
 
 def tell(name: str, event: str, fields: Mapping[str, Any]) -> None:
-    """Log an event of the event loop at level info; `name` is the module's that tells it.
+    """Log an event at level info, from the event loop; `name` is that of the module.
 
-    No text among the fields may hold a secret: they are written as they are, when they are not `scrubbed`.
+    Fields are written as they are: a text that may hold a secret is to be `scrubbed` before.
     """
     root = logging.root
     handler = root.handlers[0] if root.handlers else None

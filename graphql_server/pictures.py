@@ -1,4 +1,4 @@
-"""Decode, measure, refuse: the only module that imports Pillow."""
+"""Decodes, measures and refuses pictures by Pillow, which nothing else in a server that runs imports."""
 
 import asyncio
 import io

@@ -51,7 +51,7 @@ def serve(environ: Mapping[str, str]) -> int:
         settings.port,
         factory=True,
         workers=settings.workers,
-        # Only a span tells of what they say, and they are a layer around each request.
+        # Only spans tell what a proxy's headers say, and to read them is a layer around each request.
         proxy_headers=tracing is not None,
         shutdown_seconds=settings.shutdown_seconds,
     )

@@ -14,7 +14,7 @@ Late = Callable[["Future[Any]"], object]
 
 
 class Stalled(Exception):
-    """A call has been given up, or was not begun since no thread is left; an OSError may be a TimeoutError, too."""
+    """A call was given up, or not begun since no thread is left; an OSError of a disk may be a TimeoutError as well."""
 
 
 class Threads:

@@ -28,14 +28,14 @@ def routes() -> list[BaseRoute]:
 
 
 async def _home(_request: Request) -> Response:
-    """Lead who opens the server's bare address to the page, behind every path prefix."""
+    """Send whoever opens the server's bare address on to the page, whatever prefix its path has."""
     return RedirectResponse("graphql")
 
 
 async def page(media_url: str) -> Response:
     """Answer a browser that opens /graphql; pictures may come from `media_url` (the setting) too.
 
-    The page works behind every path prefix, because it finds its files and the endpoint relative to itself.
+    The page works under any path prefix, because it finds its files and the endpoint relative to itself.
     Where GraphiQL has not been built, the answer is 503 and tells how to build it.
     """
     try:

@@ -11,7 +11,7 @@ from graphql_server.album import Album
 from graphql_server.errors import DatabaseUnavailable, DatabaseUnfit, StorageUnavailable
 from graphql_server.media import tell
 
-# Whoever probes waits for a few seconds at most, and neither a frozen database nor a network folder may answer at all.
+# A frozen database or network folder may never answer, and whoever probes waits for a few seconds at most.
 SECONDS = 2.0
 # A database that answers, but not to this, has not been migrated, or was restored by half.
 TABLES = "SELECT (SELECT MAX(pk) FROM dataset_info), (SELECT MAX(pk) FROM image_info)"
