@@ -8,8 +8,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,19 +109,14 @@ class Process:
 
 
 @contextmanager
-def started(folder: Path, *arguments: str, **settings: str) -> Generator[Process]:
-    """Start a command and wait until it listens; it is killed at the end if it runs then."""
-    port = free_port()
+def listening(
+    folder: Path, port: int, command: Sequence[str | Path], home: Path, settings: Mapping[str, str]
+) -> Generator[Process]:
+    """Start a program in its home, wait until it listens on a port, and kill it at the end if it runs then."""
     output, errors = folder / f"{port}.out", folder / f"{port}.err"
-    given = [f"--port={port}"] if arguments[0] in ("media", "demo-users") else []
     with output.open("ab") as out, errors.open("ab") as err:
         popen = subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "graphql_server", *arguments, *given],
-            cwd=PROJECT,
-            env=environment({"PORT": str(port), **settings}),
-            stdout=out,
-            stderr=err,
-            start_new_session=True,
+            command, cwd=home, env=environment(settings), stdout=out, stderr=err, start_new_session=True
         )
     process = Process(popen, port, output, errors)
     try:
@@ -129,6 +124,14 @@ def started(folder: Path, *arguments: str, **settings: str) -> Generator[Process
         yield process
     finally:
         process.kill()
+
+
+def started(folder: Path, *arguments: str, **settings: str) -> AbstractContextManager[Process]:
+    """A command that listens."""
+    port = free_port()
+    given = [f"--port={port}"] if arguments[0] in ("media", "demo-users") else []
+    command = [sys.executable, "-W", "error", "-m", "graphql_server", *arguments, *given]
+    return listening(folder, port, command, PROJECT, {"PORT": str(port), **settings})
 
 
 @contextmanager

