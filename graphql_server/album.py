@@ -16,7 +16,7 @@ from graphql_server.figures import Uploads
 from graphql_server.fixes import Fix
 from graphql_server.groups import Groups
 from graphql_server.images import TABLE
-from graphql_server.media import Media, Readable, reason_of, tell
+from graphql_server.media import Media, Readable, log_unavailable, reason_of
 from graphql_server.models import ImageInfo
 from graphql_server.pictures import Decoder
 from graphql_server.saves import Save, Saved, discard, save_all
@@ -61,7 +61,7 @@ class Album:
         except DatasetServerError as error:
             self.uploads.refused[error.code] += 1
             if isinstance(error, StorageUnavailable):
-                tell(error)
+                log_unavailable(error)
             raise
         finally:
             self.uploads.durations.add(began)

@@ -184,7 +184,7 @@ def _endpoint(settings: Settings, live: Live) -> graphql.GraphQL:
 
 
 def _metrics(settings: Settings, figures: Figures) -> AbstractAsyncContextManager[None]:
-    return metrics.told(figures, settings.metrics_addresses) if settings.metrics else nullcontext()
+    return metrics.served(figures, settings.metrics_addresses) if settings.metrics else nullcontext()
 
 
 def _traces(tracing: "Tracing | None", executor: Executor, parts: Parts) -> AbstractAsyncContextManager[None]:

@@ -70,7 +70,7 @@ class Opened:
             yield piece
 
 
-def tell(error: StorageUnavailable | OSError, folder: str = "MEDIA_ROOT") -> None:
+def log_unavailable(error: StorageUnavailable | OSError, folder: str = "MEDIA_ROOT") -> None:
     """Log what an answer does not say: why a folder, by the name of its setting, cannot be used, and what to do."""
     advice = ADVICE.get(getattr(error.__cause__ or error, "errno", None) or 0)
     told = log.error if advice else log.warning

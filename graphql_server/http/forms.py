@@ -8,7 +8,7 @@ from graphql_server.errors import BadRequest
 from graphql_server.http import multipart
 from graphql_server.http.bodies import Body, Headers, json_of
 from graphql_server.http.multipart import MOST_FILES, Form
-from graphql_server.media import tell
+from graphql_server.media import log_unavailable
 
 # A page of another site cannot make a browser send one of these without asking us first (CSRF).
 PREFLIGHT_HEADERS = ("graphql-require-preflight", "apollo-require-preflight", "x-apollo-operation-name")
@@ -28,7 +28,7 @@ async def read(headers: Headers, body: Body) -> Form:
         return await multipart.read(headers.get(b"content-type", b""), body)
     except OSError as error:
         # Large files lie in the folder for temporary files until they are read.
-        tell(error, "TMPDIR")
+        log_unavailable(error, "TMPDIR")
         raise BadRequest("The upload cannot be kept at present; try again.", 503, "STORAGE_UNAVAILABLE") from error
 
 

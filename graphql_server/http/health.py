@@ -9,7 +9,7 @@ from starlette.routing import Route
 
 from graphql_server.album import Album
 from graphql_server.errors import DatabaseUnavailable, DatabaseUnfit, StorageUnavailable
-from graphql_server.media import tell
+from graphql_server.media import log_unavailable
 
 # A frozen database or network folder may never answer, and whoever probes waits for a few seconds at most.
 SECONDS = 2.0
@@ -46,7 +46,7 @@ async def _media(album: Album) -> bool:
     try:
         await album.media.check_writable()
     except StorageUnavailable as error:
-        tell(error)
+        log_unavailable(error)
         return False
     return True
 

@@ -16,7 +16,7 @@ from graphql_server.disk import Found, is_place
 from graphql_server.errors import NotFound, StorageUnavailable, error_body
 from graphql_server.http.bodies import Headers
 from graphql_server.http.requests import headers_of
-from graphql_server.media import Media, Opened, tell
+from graphql_server.media import Media, Opened, log_unavailable
 
 METHODS = ("GET", "HEAD")
 # As plain numbers: Python 3.11 looks up a member of an enumeration by a function.
@@ -63,7 +63,7 @@ class Pictures:
             except NotFound as error:
                 refusal = _error(HTTPStatus.NOT_FOUND, error.code, str(error))
             except StorageUnavailable as error:
-                tell(error)
+                log_unavailable(error)
                 refusal = _error(HTTPStatus.SERVICE_UNAVAILABLE, error.code, str(error))
             else:
                 try:

@@ -1,4 +1,4 @@
-"""What Prometheus reads: the figures of one worker, told by a thread of its own on a port of its own.
+"""What Prometheus reads: the figures of one worker, served by a thread of its own on a port of its own.
 
 A port for each worker, because what belongs to one process (connections, memory) cannot be told by another; and not
 the clients' port, because it is no business of theirs. The thread answers also while the event loop does not.
@@ -57,7 +57,7 @@ class Figures(Collector):
     def _operations(self) -> Iterable[Metric]:
         durations, executor = self.live.operations.durations, self.live.executor
         documents = executor.documents
-        told = "GraphQL operations, from their text on; refused: before they ran; errors: perhaps with data."
+        told = "GraphQL operations, from their text to their answer; refused: not run; errors: perhaps with data."
         yield _histogram("operation_duration", told, durations, "operation", "outcome")
         yield _counter("errors", "Errors in answers to GraphQL operations.", self.live.operations.codes, "code")
         sources = {"remembered": documents.found, "prepared": documents.prepared}
@@ -75,7 +75,7 @@ class Figures(Collector):
     def _subscriptions(self) -> Iterable[Metric]:
         figures = self.live.subscriptions
         yield _gauge("live_connections", "Connections that stay open.", figures.connections, "transport")
-        yield _counter("live_connections_refused", "Connections that may not stay open.", figures.refused, "code")
+        yield _counter("live_connections_refused", "Connections that were not taken.", figures.refused, "code")
         yield _gauge("subscriptions_running", "Subscriptions that run.", figures.running, "transport")
         yield _counter("subscriptions_begun", "Subscriptions that have begun.", figures.begun, "transport")
         told = "Subscriptions that the server ended: the token died, it was too slow, the server stops."
@@ -141,13 +141,13 @@ def _labels(key: object) -> list[str]:
 
 
 @asynccontextmanager
-async def told(figures: Figures, places: Sequence[tuple[str, int]]) -> AsyncGenerator[None]:
-    """Tell the figures at the first address and port that is free, until the block ends."""
+async def served(figures: Figures, addresses: Sequence[tuple[str, int]]) -> AsyncGenerator[None]:
+    """Serve the figures at the first address and port that is free, until the block ends."""
     registry = CollectorRegistry()
     registry.register(figures)
     for about_the_process in (ProcessCollector, PlatformCollector, GCCollector):
         about_the_process(registry=registry)
-    listening = asyncio.create_task(_listen(registry, places))
+    listening = asyncio.create_task(_listen(registry, addresses))
     await asyncio.sleep(0)  # It listens now, unless a worker that this one replaces has not gone yet.
     try:
         yield
@@ -160,9 +160,9 @@ async def told(figures: Figures, places: Sequence[tuple[str, int]]) -> AsyncGene
             server.server_close()
 
 
-async def _listen(registry: CollectorRegistry, places: Sequence[tuple[str, int]]) -> WSGIServer:
+async def _listen(registry: CollectorRegistry, addresses: Sequence[tuple[str, int]]) -> WSGIServer:
     while True:
-        for host, port in places:
+        for host, port in addresses:
             with suppress(OSError):
                 return start_http_server(port, host, registry)[0]
         await asyncio.sleep(SECONDS_BETWEEN_TRIES)
