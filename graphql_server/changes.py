@@ -1,7 +1,7 @@
 """What was changed, in the order of the changes: written with the change itself, read by those who follow it.
 
 A key is given when a row is inserted and seen when its transaction commits, so that a lower key may be seen after
-a higher one. Whoever reads on behind a key would miss it. `graphql_server.feed` therefore waits at a gap.
+a higher one. Whoever reads on after the higher one would miss it. `graphql_server.feed` therefore waits at a gap.
 """
 
 from datetime import UTC, datetime, timedelta

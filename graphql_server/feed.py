@@ -80,11 +80,11 @@ class Feed:
         self._starting: asyncio.Task[int] | None = None
         self._reading: asyncio.Task[None] | None = None
         self._told = 0  # the key up to which everything has been told
-        self._waiting: dict[int, float] = {}  # keys behind a gap, and since when they are seen
-        self._before = frozenset[int]()  # keys behind a gap that were there when reading began
+        self._waiting: dict[int, float] = {}  # keys after a gap, and since when they have been seen
+        self._before = frozenset[int]()  # keys after a gap that were there when reading began
 
     async def check(self, after: int) -> None:
-        """Raise CursorExpired unless everything behind the key `after` is still kept."""
+        """Raise CursorExpired unless everything after the key `after` is still kept."""
         ((oldest, newest),) = await self._database.fetch("SELECT MIN(pk), MAX(pk) FROM dataset_change")
         if not (oldest or 1) - 1 <= after <= (newest or 0):
             raise CursorExpired(
@@ -92,7 +92,7 @@ class Feed:
             )
 
     async def follow(self, after: int | None) -> AsyncGenerator[Change]:
-        """What is changed from now on; where `after` is a key, all that was changed behind it as well.
+        """What is changed from now on; where `after` is a key, all that was changed after it as well.
 
         Raises TooSlow where the changes are not taken as fast as they come.
         """
@@ -132,7 +132,7 @@ class Feed:
             self._starting = self._reading = None
 
     async def _begin(self) -> None:
-        """Find the key up to which nothing can be added any more, and what is behind it already."""
+        """Find the key up to which nothing can be added any more, and what is already after it."""
         settled = datetime.now(UTC) - SETTLED
         rows = await self._database.fetch(
             "SELECT pk, created_at < ? FROM dataset_change ORDER BY pk DESC LIMIT ?", [settled, RECENT]

@@ -92,7 +92,7 @@ class Media:
         addresses = Addresses(url, keys, seconds)
         self.address, self.check = addresses.address, addresses.check
         self._local = disk.is_local(root)
-        # Apart, so that what a transaction waits for does not stand behind a thousand uploads, nor reading behind what
+        # Apart, so that what a transaction waits for does not queue behind a thousand uploads, nor reading behind what
         # cannot be written.
         self._reading = Threads("media-reading", THREADS, SECONDS)
         self._staging = Threads("media-staging", THREADS, SECONDS)
@@ -133,7 +133,7 @@ class Media:
         while piece:
             size = _counted(size + len(piece), max_bytes)
             following = await source.read(PIECE_BYTES)
-            # What has begun is done, however late: only behind that it is removed.
+            # What has begun is done, however late; only after that it is removed.
             begun = size > len(piece)
             await _run(self._staging, copy.add, piece, not following, late=lambda _: copy.discard(), in_the_end=begun)
             piece = following

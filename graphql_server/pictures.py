@@ -183,7 +183,7 @@ def _inspect(file: BinaryIO, max_pixels: int, most: int) -> Picture | None:
     if _pixels(image, max_pixels) > most:
         return None
     width, height = image.size
-    image = _decode(file, kind, image)  # EXIF may stand behind the pixels of a PNG
+    image = _decode(file, kind, image)  # EXIF may come after the pixels of a PNG
     return Picture(kind.content_type, kind.extension, width, height, _turn(image.info.get("exif")))
 
 
@@ -212,7 +212,7 @@ def _decode(file: BinaryIO, kind: Kind, image: ImageFile) -> ImageFile:
     elif isinstance(image, PngImageFile):
         # Only verify() looks at checksums, and after it the picture has to be opened anew.
         image.verify()
-        file.seek(file.tell() - 8)  # It stops behind the name of the last chunk, whatever follows.
+        file.seek(file.tell() - 8)  # It stops after the name of the last chunk, whatever follows.
         if file.read(len(PNG_END)) != PNG_END:
             raise EOFError
         file.seek(0)
@@ -222,7 +222,7 @@ def _decode(file: BinaryIO, kind: Kind, image: ImageFile) -> ImageFile:
 
 
 def _check_scans(data: bytes, most: int) -> None:
-    """See that a JPEG's first picture has so many scans at most, and an end behind them, where phones write more."""
+    """See that a JPEG's first picture has so many scans at most, and an end after them, where phones write more."""
     scans, at, last = 0, 2, 0
     while scans <= most and (found := MARKER.search(data, at)) and found[1] != END_OF_IMAGE:
         at = found.end() + int.from_bytes(data[found.end() : found.end() + 2])

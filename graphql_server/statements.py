@@ -1,7 +1,7 @@
 """The statement that reads pages of a list by keyset, from an index at the place where the last one ended.
 
-A page begins behind a position, which is the value that the list is ordered by and the key of a row. In SQL
-"behind (value, key)" is an OR over two columns, which no index serves; so a page is read as *arms*, one limited
+A page begins after a position, which is the value that the list is ordered by and the key of a row. In SQL
+"after (value, key)" is an OR over two columns, which no index serves; so a page is read as *arms*, one limited
 SELECT each: the rest of the rows with the same value, the rows with further values, the rows without a value.
 All arms of all pages of one level (the images of 50 datasets, say) are one statement, joined by UNION ALL.
 """
@@ -38,7 +38,7 @@ def _text(arms: Sequence[tuple[str, ...]], engine: str) -> str:
 _remembered = lru_cache(REMEMBERED)(_text)
 
 NUMBER = "{number}"  # where the number of its page stands in an arm
-# What an argument of a page's statement is; behind them come the arguments of the listing's conditions.
+# What an argument of a page's statement is; after them come the arguments of the listing's conditions.
 LIMIT, PARENT, AFTER, BEFORE, CONDITIONS = 0, 1, 2, 4, 6
 
 
@@ -123,7 +123,7 @@ def _fixed(table: Table, conditions: tuple[tuple[str, int, str | None], ...], *,
 
 
 def _arms(order: Order, start: Position | None) -> list[tuple[Condition, ...]]:
-    """What is behind a position, as conditions that an index serves, in the order of their rows."""
+    """What is after a position, as conditions that an index serves, in the order of their rows."""
     if start is None:
         return [()]
     column, sign = order.column, "<" if order.descending else ">"

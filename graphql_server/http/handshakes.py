@@ -81,7 +81,7 @@ class WebSocket(WebSocketsSansIOProtocol):
 
     def send_receive_event_to_app(self) -> None:
         self._idle = 0
-        with suppress(InvalidState):  # where a text is no UTF-8, and its sender has closed behind it
+        with suppress(InvalidState):  # where a text is no UTF-8, and its sender has closed after it
             super().send_receive_event_to_app()
 
     def send_keepalive_ping(self) -> None:

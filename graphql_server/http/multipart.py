@@ -96,7 +96,7 @@ class _Pieces:
         return bytes(found)
 
     async def goes_on(self) -> bool:
-        """Whether another part is behind a boundary, or the end; what follows that is passed over."""
+        """Whether another part follows a boundary, or the end; what follows that is skipped."""
         while len(self._held) < 2:
             self._held += await self._more()
         if self._held.startswith(b"\r\n"):

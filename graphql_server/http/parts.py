@@ -42,7 +42,7 @@ class Response:
             self._ended()
 
     async def _frames(self) -> AsyncGenerator[bytes]:
-        """A part is read once the boundary behind it has come."""
+        """A part is read once the boundary after it has come."""
         yield b"--graphql"
         async for body in self._bodies:
             yield b"\r\nContent-Type: application/json\r\n\r\n" + orjson.dumps(body) + b"\r\n--graphql"

@@ -21,7 +21,7 @@ CODES = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
 
 
 def closing(status: int, code: str, message: str) -> bytes:
-    """A whole answer of HTTP, behind which the connection ends."""
+    """A whole answer of HTTP, after which the connection ends."""
     body = orjson.dumps(error_body(message, code))
     head = f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
     return STATUS_LINE[status] + head.encode() + body
@@ -40,7 +40,7 @@ class Cors(CORSMiddleware):
 
 
 def websockets() -> WebSocketRoute:
-    """For behind the one of /graphql: there is no WebSocket at any other path."""
+    """The route after that of /graphql: there is no WebSocket at any other path."""
     return WebSocketRoute("/{path:path}", _nowhere)
 
 

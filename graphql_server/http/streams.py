@@ -44,7 +44,7 @@ class EventStream:
 
 @dataclass(frozen=True, slots=True)
 class MultipartEvents:
-    """Apollo's multipart/mixed for subscriptions; a part is read once the boundary behind it has come."""
+    """Apollo's multipart/mixed for subscriptions; a part is read once the boundary after it has come."""
 
     transport: str = "multipart"
     media_type: str = "multipart/mixed;boundary=graphql;subscriptionSpec=1.0"

@@ -65,7 +65,7 @@ class Page:
         return self.cursor(self.slice.rows[at]) if self.slice.rows else None
 
     def beyond(self, *, backward: bool) -> Span | bool:
-        """Whether there are items before (backward) or behind this page, or the page that tells."""
+        """Whether there are items before (backward) or after this page, or the page that tells."""
         if backward == self.span.backward:
             return self.slice.more
         if (self.span.before if self.span.backward else self.span.after) is None:
@@ -75,7 +75,7 @@ class Page:
         return Span(0, None if backward else edge, edge if backward else None, backward)
 
     def _edge(self, *, backward: bool) -> Position | None:
-        """The position that all items before (backward) or behind this page lie beyond."""
+        """The position that all items before (backward) or after this page lie beyond."""
         if self.slice.rows:
             return self.slice.position(self.slice.rows[0 if backward else -1])
         start = self.span.after if backward else self.span.before

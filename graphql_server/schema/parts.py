@@ -1,4 +1,4 @@
-"""Answers in parts: what a query puts off by @defer and @stream comes behind the rest.
+"""Answers in parts: what a query puts off by @defer and @stream comes after the rest.
 
 The parts are those of https://specs.apollo.dev/incremental/v0.2/, which graphql-core writes.
 """
@@ -141,7 +141,7 @@ async def _push(queue: StreamItemQueue, results: AsyncIterator[Any]) -> None:
         try:
             async for result in results:
                 begun.append(ensure_future(result) if isawaitable(result) else result)
-        except Exception as error:  # noqa: BLE001 - raised below, behind what came before it
+        except Exception as error:  # noqa: BLE001 - raised below, after what came before it
             failure = error
         waiting = [result for result in begun if isfuture(result)]
         while begun:

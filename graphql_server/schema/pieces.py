@@ -50,7 +50,7 @@ class Pieces:
         return not self._read.more or len(self._rows) >= self._span.limit
 
     async def _read_on(self, known: int, most: int) -> None:
-        """Read the rows behind those that are known, unless somebody else has done so meanwhile."""
+        """Read the rows after those that are known, unless somebody else has done so meanwhile."""
         async with self._turn:
             if len(self._rows) > known or self._complete:
                 return
