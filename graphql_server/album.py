@@ -21,8 +21,8 @@ from graphql_server.models import ImageInfo
 from graphql_server.pictures import Decoder
 from graphql_server.saves import Save, Saved, discard, save_all
 
-# Saves under way: half of them are staged, while the other half is saved by one transaction, whose clock runs for those
-# who wait for it too.
+# Saves under way: half of them are staged while the other half is saved by one transaction, whose time limit runs for
+# those who wait for it, too.
 AT_ONCE = 64
 ONE = f"SELECT {', '.join(TABLE.columns)} FROM {TABLE.name} WHERE pk = ?"
 

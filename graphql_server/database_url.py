@@ -7,9 +7,9 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from graphql_server.environment import ENCODE
 from graphql_server.errors import SettingsError
 
-# A lock is waited for this part of the time, so that a wait that was in vain is followed by another attempt.
+# The part of the time that a lock is waited for, so that after a wait in vain there is time for another attempt.
 LOCK_WAIT = 0.4
-# A statement may run so long that the server still waits when the database ends it, and says so.
+# The part of the time after which the database ends a statement, while the server still waits and is told so.
 STATEMENT = 0.9
 OPTIONS = ("ssl", "ssl_ca")
 

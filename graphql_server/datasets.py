@@ -59,7 +59,7 @@ async def lock_untrained(database: Database, transaction: Transaction) -> int:
 
 async def _missed(transaction: Transaction) -> NoReturn:
     """Tell a dataset that was sealed while its lock was waited for from one that is not there at all."""
-    # Without a lock the database is seen as it was at one moment, and a seal is whole at each.
+    # A plain read sees the database as of one moment, and at each moment a seal has happened as a whole or not at all.
     if await transaction.fetch(f"SELECT pk FROM {TABLE.name} WHERE untrained = 1"):
         raise Again
     raise DatabaseUnavailable(NONE_OPEN)

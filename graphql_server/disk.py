@@ -126,7 +126,7 @@ def remove(folder: Path, names: Iterable[str]) -> None:
     try:
         _sync(folder)
     except FileNotFoundError:
-        folder.parent.stat()  # What is away with the whole root will be there again with it.
+        folder.parent.stat()  # If the whole root is away, the files will be back with it.
 
 
 def _sync(path: Path) -> None:

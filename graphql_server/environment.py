@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
-# As browsers write it, to the letter: any other would never be met.
+# Exactly as browsers write it: one that is written otherwise would never match.
 ORIGIN = re.compile(r"(?!http:.*:80$|https:.*:443$)https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?")
 OUR_PATHS = ("/graphql", "/graphiql", "/healthz", "/readyz")
 LAST_PORT = 65535
@@ -16,7 +16,7 @@ KNOWN_SECRETS = ("changeme", "secret", "admin@naver.com", "1234", "password", "0
 
 
 def utf8(text: str) -> str:
-    """Give the text back; what was no UTF-8 is half characters in Python, which nothing could be made of later."""
+    """Give the text back; what was no UTF-8 has surrogates in Python, which could not be encoded later."""
     try:
         text.encode()
     except UnicodeEncodeError:

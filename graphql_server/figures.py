@@ -46,7 +46,7 @@ def route_of(path: str) -> str:
 
 
 class Traffic:
-    """HTTP requests by route and status; anything that clients choose is in none of the two."""
+    """HTTP requests by route and status; neither holds anything that a client could choose."""
 
     def __init__(self) -> None:
         self.statuses = Counter[tuple[str, int]]()
@@ -84,7 +84,7 @@ class Subscriptions:
     """Connections that stay open and subscriptions on them, by transport, and by code what refused or ended them."""
 
     TRANSPORTS: tuple[str, ...] = ("websocket", "event-stream", "multipart")
-    # There from the start, so that the first is seen as one more.
+    # There from the start, so that Prometheus sees the first one as an increase from 0.
     REFUSALS: tuple[str, ...] = ("FORBIDDEN", "TOO_MANY_SUBSCRIPTIONS", "UNAUTHENTICATED", "USER_SERVER_UNAVAILABLE")
     ENDS: tuple[str, ...] = ("SERVER_STOPPING", "TOO_SLOW", "UNAUTHENTICATED", "USER_SERVER_UNAVAILABLE")
 

@@ -28,7 +28,7 @@ from graphql_server.settings import Settings, setting
 if TYPE_CHECKING:
     from graphql_server.traces import Tracing
 
-# A worker that answers its supervisor nothing for so long is replaced. A busy machine may need more than uvicorn's
+# A worker that does not answer its supervisor for so long is replaced. A busy machine may need more than uvicorn's
 # five seconds to import what a worker consists of, and then none would ever start.
 WORKER_SECONDS = 30
 TRACES = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
@@ -97,8 +97,8 @@ def traced(environ: Mapping[str, str]) -> "type[Tracing] | None":
 def calm_collector() -> None:
     """Keep Python's garbage collector from holding the event loop for 100 milliseconds while a long answer is made.
 
-    What is imported lives as long as the process and need not be looked through; what an answer consists of is
-    freed without the collector, which is there for what refers to itself.
+    What is imported lives as long as the process and need not be looked through. What an answer consists of is freed
+    without the collector, which is only needed for reference cycles.
     """
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
@@ -158,7 +158,7 @@ def listen(
 
 
 class Workers(Multiprocess):
-    """uvicorn's supervisor, which itself tells of a death in passing, and ends well where no worker could start."""
+    """uvicorn's supervisor, which by itself hardly mentions a death, and ends with 0 where no worker could start."""
 
     def serve(self) -> int:
         """Keep the workers running until SIGTERM; gives the exit status."""

@@ -32,9 +32,9 @@ class Threads:
     ) -> T:
         """Run a call to its end, also when the caller is cancelled: what follows may undo it.
 
-        Raises Stalled where that takes too long, and at once where no thread is left; what has not begun is then left,
-        unless it is to be done `in_the_end`. `late` is called, by a thread, when a call has ended for which nobody
-        waits any more.
+        Raises Stalled where that takes too long, and at once where no thread is left; a call that has not begun is then
+        dropped, unless it is to be done `in_the_end`. `late` is called, by a thread, when a call has ended for which
+        nobody waits any more.
         """
         full = len(self._lost) >= self._most
         if full and not in_the_end:
