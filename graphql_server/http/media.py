@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from graphql_server import pictures
 from graphql_server.disk import Found, is_place
 from graphql_server.errors import NotFound, StorageUnavailable, error_body
 from graphql_server.http.bodies import Headers
@@ -27,11 +28,7 @@ SMALL_BYTES = 256 * 1024
 SIGNED = re.compile(r"(?:^|&)(expires|signature)=([^&]*)")
 RANGE = re.compile(rb"bytes=([0-9]{0,18})-([0-9]{0,18})")
 # The bytes decide, not the name: the predecessor kept pictures of every kind as .jpg.
-KINDS = (
-    (re.compile(rb"\xff\xd8\xff"), b"image/jpeg"),
-    (re.compile(rb"\x89PNG\r\n\x1a\n"), b"image/png"),
-    (re.compile(rb"RIFF....WEBP", re.DOTALL), b"image/webp"),
-)
+KINDS = tuple((kind.magic, kind.content_type.encode()) for kind in pictures.KINDS)
 HEADERS = {
     # A picture may be a web page as well; with these no browser takes it for one.
     b"content-security-policy": b"default-src 'none'; sandbox",
