@@ -19,16 +19,14 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What one shot of load came to; CPU in milliseconds for a request, p50 and p99 in milliseconds."""
+    """What one shot of load came to; CPU in milliseconds for a request, p99 in milliseconds."""
 
     requests: int
     cpu: float
     database_cpu: float
     rate: float
     busy: float
-    p50: float
     p99: float
-    megabytes: float
     failed: int
 
 
@@ -58,9 +56,7 @@ def shoot(
         database_cpu=1e3 * used[1] / answered,
         rate=answered / done["seconds"],
         busy=used[0] / done["seconds"],
-        p50=done["p50"],
         p99=done["p99"],
-        megabytes=done["bytes"] / 1e6 / done["seconds"],
         failed=done["failed"],
     )
 

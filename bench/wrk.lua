@@ -35,7 +35,7 @@ end
 function done(summary, latency)
   local e = summary.errors
   for _, thread in ipairs(threads) do refused = refused + thread:get('refused') end
-  io.write(string.format('{"requests": %d, "seconds": %f, "bytes": %d, "failed": %d, "p50": %f, "p99": %f}\n',
-    summary.requests, summary.duration / 1e6, summary.bytes, e.connect + e.read + e.write + e.status + e.timeout + refused,
-    latency:percentile(50) / 1000, latency:percentile(99) / 1000))
+  io.write(string.format('{"requests": %d, "seconds": %f, "failed": %d, "p99": %f}\n',
+    summary.requests, summary.duration / 1e6, e.connect + e.read + e.write + e.status + e.timeout + refused,
+    latency:percentile(99) / 1000))
 end

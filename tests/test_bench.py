@@ -49,7 +49,7 @@ def test_the_plain_script_saves_different_photos(filled: Filled, tmp_path: Path)
 
 def test_the_report_is_a_table_and_a_chart() -> None:
     def figures(cpu: float) -> Figures:
-        return Figures(100, cpu, 0.1, 1000, 1.0, 2, 3, 4, 0)
+        return Figures(100, cpu, 0.1, 1000, 1.0, 3, 0)
 
     rounds = {
         servers.OURS: [figures(2), figures(3), figures(9)],
