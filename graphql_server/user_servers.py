@@ -20,6 +20,9 @@ CHANNEL = (
     ("grpc.max_receive_message_length", ANSWER_BYTES),
     # gRPC would wait up to two minutes before it tries a restarted server again.
     ("grpc.max_reconnect_backoff_ms", 1000),
+    # A connection that something in between has forgotten would be kept for a quarter of an hour; so while an answer is
+    # waited for, the server is asked now and then for a sign of life.
+    ("grpc.keepalive_time_ms", 1000),
 )
 
 
@@ -109,7 +112,9 @@ class GrpcUserServer:
 
     async def ask(self, token: str) -> User | None:
         if self._channel is None:  # A channel belongs to the loop that runs when it is made.
-            self._channel = self._grpc.aio.insecure_channel(self._target, options=CHANNEL)
+            # That sign is waited for as long as an answer: a server that is merely slow keeps its connection.
+            patience = ("grpc.http2.ping_timeout_ms", round(self._seconds * 1000))
+            self._channel = self._grpc.aio.insecure_channel(self._target, options=(*CHANNEL, patience))
         call = self._channel.unary_unary("/User/Authenticate")
         try:
             await call(b"", timeout=self._seconds, metadata=(("access_token", token),))

@@ -24,6 +24,7 @@ from graphql_server.errors import SettingsError, Unauthenticated, UserServerUnav
 from graphql_server.settings import Settings
 from graphql_server.user_servers import connect
 from graphql_server.users import User, Users
+from tests.chaos.relay import relaying
 from tests.processes import free_port
 from tests.waiting import Clock
 
@@ -431,7 +432,7 @@ async def test_at_most_100_tokens_are_asked_about_at_once_and_the_others_wait() 
 
 async def test_waiting_for_a_free_call_counts_as_waiting_for_the_answer() -> None:
     server = Counting(seconds=60)
-    async with asking(server, user_server_seconds=1.0) as users:
+    async with asking(server, user_server_seconds=2.0) as users:
         start = time.monotonic()
         answers = await asyncio.gather(*(users.authenticate(f"token-{n}") for n in range(150)), return_exceptions=True)
         assert time.monotonic() - start < 10
@@ -581,7 +582,22 @@ async def grpc_story() -> dict[str, str]:
         async with grpc_server(predecessor, port):
             await asyncio.sleep(2)
             story["back"] = await outcome(users)
+    story["forgotten"], story["remembered"] = await forgotten_and_remembered()
     return story
+
+
+async def forgotten_and_remembered() -> tuple[str, str]:
+    """What comes of asking on a connection that goes silent, at first and in the end: new ones are served."""
+    async with grpc_server(predecessor) as port:
+        with relaying(f"grpc://127.0.0.1:{port}") as (_, relay):
+            async with asking_grpc(relay.port, user_server_seconds=2.0) as users:
+                assert await outcome(users) == repr(User())
+                relay.forget()
+                first = last = await outcome(users)
+                end = time.monotonic() + 40
+                while last != repr(User()) and time.monotonic() < end:
+                    last = await outcome(users)
+    return first, last
 
 
 @pytest.fixture(scope="module")
@@ -614,6 +630,11 @@ def test_a_grpc_server_that_hangs_is_unavailable_in_time(story: dict[str, str]) 
 def test_a_grpc_server_that_was_away_is_found_again(story: dict[str, str]) -> None:
     assert story["nowhere"] == story["away"] == "UserServerUnavailable('The user server answered UNAVAILABLE.')"
     assert story["back"] == repr(User())
+
+
+def test_a_grpc_server_whose_connection_has_gone_without_a_word_is_found_again(story: dict[str, str]) -> None:
+    assert story["forgotten"].startswith("UserServerUnavailable(")
+    assert story["remembered"] == repr(User())
 
 
 def test_asking_over_grpc_leaves_nothing_on_stderr(grpc_run: "subprocess.CompletedProcess[str]") -> None:

@@ -43,6 +43,10 @@ class Relay:
     def thaw(self) -> None:
         self._do(self._set(flowing=True))
 
+    def forget(self) -> None:
+        """Pass nothing on any more on the connections that there are, which stay open; new ones are as ever."""
+        self._do(self._forget())
+
     def cut_at(self, text: bytes, *, done: bool) -> None:
         """Cut the next connection whose client says `text`, once that has been answered, or before it arrives."""
         self._cut = text, done
@@ -73,25 +77,32 @@ class Relay:
         else:
             self._flowing.clear()
 
+    async def _forget(self) -> None:
+        self._flowing.clear()
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.ignoring:
             self._writers.add(writer)
             return
-        with suppress(OSError):
+        with suppress(OSError, asyncio.CancelledError):  # asyncio would tell stderr of a task that is cancelled
             there, back = await asyncio.open_connection(*self._target)
             self._writers |= {writer, back}
-            cutting = asyncio.Event()
-            ends = self._ask(reader, back, cutting), self._answer(there, writer, cutting)
+            cutting, flowing = asyncio.Event(), self._flowing
+            ends = self._ask(reader, back, cutting, flowing), self._answer(there, writer, cutting, flowing)
             await asyncio.wait([asyncio.ensure_future(end) for end in ends], return_when="FIRST_COMPLETED")
             self._writers -= {writer, back}
             back.transport.abort()
         writer.transport.abort()
 
-    async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, cutting: asyncio.Event) -> None:
+    async def _ask(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, cutting: asyncio.Event, flowing: asyncio.Event
+    ) -> None:
         with suppress(OSError):
             while data := await reader.read(65536):
                 await asyncio.sleep(self.delay)
-                await self._flowing.wait()
+                await flowing.wait()
                 if self._cut and self._cut[0] in data:
                     done, self._cut = self._cut[1], None
                     if not done:
@@ -100,10 +111,12 @@ class Relay:
                 writer.write(data)
                 await writer.drain()
 
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, cutting: asyncio.Event) -> None:
+    async def _answer(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, cutting: asyncio.Event, flowing: asyncio.Event
+    ) -> None:
         with suppress(OSError):
             while data := await reader.read(65536):
-                await self._flowing.wait()
+                await flowing.wait()
                 if cutting.is_set():
                     return
                 writer.write(data)
