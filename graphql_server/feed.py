@@ -26,11 +26,13 @@ RECENT = 1000
 # Machines' clocks differ by less; what is older than this was settled long ago.
 SETTLED = timedelta(seconds=60)
 LARGEST = 2**63 - 1
+EXPIRED = "The changes behind this cursor are not here: too old, or of another database. Read the lists anew."
 
 COLUMNS = [f"d.{column}" for column in datasets.TABLE.columns] + [f"i.{column}" for column in images.TABLE.columns]
+IMAGE = 4 + len(datasets.TABLE.columns)  # where an image's columns begin
 CHANGES = (
-    f"SELECT c.pk, c.kind, c.image_info_pk, {', '.join(COLUMNS)} FROM dataset_change c "
-    "JOIN dataset_info d ON d.pk = c.dataset_info_pk LEFT JOIN image_info i ON i.pk = c.image_info_pk "
+    f"SELECT c.pk, c.kind, c.created_at, c.image_info_pk, {', '.join(COLUMNS)} FROM dataset_change c "
+    "LEFT JOIN dataset_info d ON d.pk = c.dataset_info_pk LEFT JOIN image_info i ON i.pk = c.image_info_pk "
     "WHERE c.pk > ? AND c.pk <= ? ORDER BY c.pk LIMIT ?"
 )
 
@@ -39,33 +41,42 @@ log = structlog.stdlib.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What happened to a dataset; the rows are as they were when this was read, an image's None once it is removed."""
+    """What happened to a dataset; the rows are as they were when this was read, empty once they are gone."""
 
     pk: int
     kind: Kind
-    dataset: Row
+    created_at: object
     image_pk: int | None
-    image: Row | None
+    dataset: Row
+    image: Row
 
 
 class Follower:
     """What waits for one who follows, at most `most` changes."""
 
     def __init__(self, most: int) -> None:
-        self._queue = asyncio.Queue[Change](most)
-        self._late = False
+        self._queue = asyncio.Queue[Change | None](most)
+        self._over: Exception | None = None
 
     def put(self, change: Change) -> None:
         if self._queue.full():
-            self._late = True
+            most = self._queue.maxsize
+            self._over = TooSlow(f"More than {most} changes were waiting; begin again after the last cursor.")
         else:
             self._queue.put_nowait(change)
 
+    def end(self, error: Exception) -> None:
+        """Tell no more changes but this error."""
+        self._over = error
+        if self._queue.empty():
+            self._queue.put_nowait(None)  # to whoever waits
+
     async def get(self) -> Change:
         """The next change; TooSlow where there were more than could wait."""
-        if self._late:
-            raise TooSlow(f"More than {self._queue.maxsize} changes were waiting; begin again after the last cursor.")
-        return await self._queue.get()
+        if not self._over and (change := await self._queue.get()):
+            return change
+        assert self._over
+        raise self._over
 
 
 class Feed:
@@ -80,6 +91,7 @@ class Feed:
         self._starting: asyncio.Task[int] | None = None
         self._reading: asyncio.Task[None] | None = None
         self._told = 0  # the key up to which everything has been told
+        self._made: object = None  # when that change was made: in another database the key is another's, or nobody's
         self._waiting: dict[int, float] = {}  # keys after a gap, and since when they have been seen
         self._before = frozenset[int]()  # keys after a gap that were there when reading began
 
@@ -87,14 +99,13 @@ class Feed:
         """Raise CursorExpired unless everything after the key `after` is still kept."""
         ((oldest, newest),) = await self._database.fetch("SELECT MIN(pk), MAX(pk) FROM dataset_change")
         if not (oldest or 1) - 1 <= after <= (newest or 0):
-            raise CursorExpired(
-                "The changes behind this cursor are not here: too old, or of another database. Read the lists anew."
-            )
+            raise CursorExpired(EXPIRED)
 
     async def follow(self, after: int | None) -> AsyncGenerator[Change]:
         """What is changed from now on; where `after` is a key, all that was changed after it as well.
 
-        Raises TooSlow where the changes are not taken as fast as they come.
+        Raises TooSlow where the changes are not taken as fast as they come, and CursorExpired where another database
+        has taken this one's place, which does not know what was told: one restored, or a replica that was behind.
         """
         follower = Follower(self._most)
         self._followers.add(follower)
@@ -135,13 +146,14 @@ class Feed:
         """Find the key up to which nothing can be added any more, and what is already after it."""
         settled = datetime.now(UTC) - SETTLED
         rows = await self._database.fetch(
-            "SELECT pk, created_at < ? FROM dataset_change ORDER BY pk DESC LIMIT ?", [settled, RECENT]
+            "SELECT pk, created_at < ?, created_at FROM dataset_change ORDER BY pk DESC LIMIT ?", [settled, RECENT]
         )
         count = next((count for count, row in enumerate(rows, start=1) if row[1]), len(rows))
         pks = [row[0] for row in rows[:count]][::-1]
         self._told = pks[0] if count and (rows[count - 1][1] or count == RECENT) else 0
         for pk in pks:
             self._told += pk == self._told + 1
+        self._made = next((row[2] for row in rows if row[0] == self._told), None)
         self._before = frozenset(pk for pk in pks if pk > self._told)
         self._waiting = {}
 
@@ -166,23 +178,29 @@ class Feed:
 
     async def _read(self) -> bool:
         """Tell what is new up to the first gap that may still be filled; whether there is more to be read."""
-        changes = await self._between(self._told, LARGEST)
+        read = await self._between(self._told - 1, LARGEST)
+        if self._told and [(change.pk, change.created_at) for change in read[:1]] != [(self._told, self._made)]:
+            await self._begin()
+            for follower in self._followers:
+                follower.end(CursorExpired(EXPIRED))
+            return False
         now, waiting = asyncio.get_running_loop().time(), dict[int, float]()
-        for change in changes:
+        for change in read[1:] if self._told else read:
             since = self._waiting.get(change.pk, now)
             if waiting or (change.pk != self._told + 1 and now - since < self._patience):
                 waiting[change.pk] = since
                 continue
-            self._told = change.pk
+            self._told, self._made = change.pk, change.created_at
             for follower in self._followers:
                 follower.put(change)
         self._waiting = waiting
-        return len(changes) == BATCH and not waiting
+        return len(read) == BATCH and not waiting
 
     async def _between(self, after: int, last: int) -> Sequence[Change]:
         rows = await self._database.fetch(CHANGES, [after, last, BATCH])
-        width = 3 + len(datasets.TABLE.columns)
-        return [
-            Change(row[0], Kind(row[1]), tuple(row[3:width]), row[2], tuple(row[width:]) if row[width] else None)
-            for row in rows
-        ]
+        return [Change(row[0], Kind(row[1]), row[2], row[3], _row(row[4:IMAGE]), _row(row[IMAGE:])) for row in rows]
+
+
+def _row(joined: Row) -> Row:
+    """A row beside a change; empty where there is none."""
+    return () if joined[0] is None else tuple(joined)

@@ -86,7 +86,13 @@ class Subscriptions:
     TRANSPORTS: tuple[str, ...] = ("websocket", "event-stream", "multipart")
     # There from the start, so that Prometheus sees the first one as an increase from 0.
     REFUSALS: tuple[str, ...] = ("FORBIDDEN", "TOO_MANY_SUBSCRIPTIONS", "UNAUTHENTICATED", "USER_SERVER_UNAVAILABLE")
-    ENDS: tuple[str, ...] = ("SERVER_STOPPING", "TOO_SLOW", "UNAUTHENTICATED", "USER_SERVER_UNAVAILABLE")
+    ENDS: tuple[str, ...] = (
+        "CURSOR_EXPIRED",
+        "SERVER_STOPPING",
+        "TOO_SLOW",
+        "UNAUTHENTICATED",
+        "USER_SERVER_UNAVAILABLE",
+    )
 
     def __init__(self) -> None:
         self.connections, self.running, self.begun = (dict.fromkeys(self.TRANSPORTS, 0) for _ in range(3))

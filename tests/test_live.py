@@ -156,6 +156,24 @@ def test_a_cursor_of_what_is_not_kept_any_more_is_refused(server: Server) -> Non
         assert client.event()["image"]["pk"] == image["pk"]
 
 
+@pytest.mark.parametrize(
+    "change",
+    ["DELETE FROM dataset_change WHERE pk > 1", "UPDATE dataset_change SET created_at = '2026-01-01' WHERE pk = 2"],
+    ids=["that lacks the last changes", "that has given their keys to others"],
+)
+def test_who_follows_is_told_to_begin_anew_when_another_database_takes_the_place(server: Server, change: str) -> None:
+    """As a replica does that was behind when the primary was lost, or a backup that is restored."""
+    saved = [server.save(photo())["pk"] for _ in range(2)]
+    with following(server) as first, following(server) as second:
+        for client in (first, second):
+            assert [client.event()["image"]["pk"] for _ in saved] == saved
+        sql(server, change)
+        for client in (first, second):
+            assert client.error() == "CURSOR_EXPIRED"
+            client.subscribe(IMAGES, "2", after=START)
+            assert client.event("2")["image"]["pk"] == saved[0]
+
+
 @pytest.mark.parametrize("text", ["", "x", "bm9wZQ==", "WyJDSEFOR0UiLC0xXQ==", "WyJDSEFOR0UiLHRydWVd"])
 def test_a_cursor_that_is_none_is_refused(server: Server, text: str) -> None:
     with following(server, after=text) as client:

@@ -100,7 +100,7 @@ async def _changes(info: Info, dataset_pk: int | None, after: int | None) -> Asy
     loaders = info.context.loaders
     async with aclosing(info.context.feed.follow(after)) as changes:
         async for change in changes:
-            if dataset_pk in (None, change.dataset[0]):
+            if change.dataset and dataset_pk in (None, change.dataset[0]):
                 loaders.forget()
                 loaders.datasets.know(change.dataset[0], change.dataset)
                 yield change
