@@ -63,7 +63,8 @@ class Copy:
 
     def discard(self) -> None:
         """Remove it, done or not; this may be called more than once, but not while a piece is added."""
-        with suppress(IndexError):
+        # A network folder may tell only now that it has no room for what was written; the file is closed all the same.
+        with suppress(IndexError, OSError):
             os.close(self._file.pop())
         self.path.unlink(missing_ok=True)
 

@@ -19,7 +19,10 @@ import pytest
 from PIL import Image
 from starlette.datastructures import UploadFile
 
+from graphql_server import disk
+from graphql_server.disk import STAGING
 from graphql_server.http import multipart
+from graphql_server.media import PIECE_BYTES
 from tests.holdings import ask, assert_whole, files_in, holdings
 from tests.photos import photo
 from tests.servers import Server, running, settings_for
@@ -290,6 +293,25 @@ def test_a_file_of_the_limit_is_taken_and_one_byte_more_is_too_large(database_ur
         before = holdings(server.settings)
         assert codes(server.upload(content + b"\x00")) == ["FILE_TOO_LARGE"]
         assert holdings(server.settings) == before
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_a_photo_that_is_too_large_leaves_nothing_where_the_folder_has_no_room_for_it_either(
+    database_url: str, media_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Network folders take what is written at first, and say so when the file is closed."""
+    close = os.close
+
+    def closing(descriptor: int) -> None:
+        staged = STAGING in Path(f"/proc/self/fd/{descriptor}").readlink().parts
+        close(descriptor)
+        if staged:
+            raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    monkeypatch.setattr(disk.os, "close", closing)
+    with running(settings_for(database_url, media_root, max_upload_bytes=PIECE_BYTES)) as server:
+        assert codes(server.upload(bytes(PIECE_BYTES + 1))) == ["FILE_TOO_LARGE"]
+        assert not list((media_root / STAGING).iterdir())
 
 
 def test_of_several_fixes_the_bad_ones_are_errors_with_their_place_and_the_others_are_saved(server: Server) -> None:
