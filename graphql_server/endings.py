@@ -30,3 +30,9 @@ async def to_the_end(call: Coroutine[Any, Any, T]) -> T:
         await ended(task)
         task.result()
         raise
+
+
+def leave(work: "asyncio.Future[Any]") -> None:
+    """Take note of how something has ended that nobody may ask about: asyncio would log its error with a traceback."""
+    if not work.cancelled():
+        work.exception()

@@ -1,6 +1,7 @@
 """Answers in parts: what @defer and @stream put off comes behind the rest, and is the same answer in the end."""
 
 import dataclasses
+import gc
 import socket
 import time
 from collections.abc import Generator
@@ -336,6 +337,25 @@ def test_a_list_that_breaks_off_keeps_what_came_before(server: Server) -> None:
     assert [(code, path) for code, path, _ in told(parts.errors)] == [
         ("BAD_USER_INPUT", ["images", "nodes", 150, "pk"])
     ]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "{ images(first: 200) { edges @stream { node { dataset { images(first: -1) { totalCount } } } } } }",
+        "{ ... @defer { images(first: 200) { nodes { pk dataset { images(first: -1) { totalCount } } } } } }",
+        """{ datasets(first: 3) { nodes @stream { images(first: 150) { nodes {
+            dataset { images(first: 1, after: "x") { totalCount } } } } } } }""",
+    ],
+    ids=["a streamed list", "a deferred list", "a list in a streamed one"],
+)
+def test_what_fails_in_a_list_besides_the_first_item_leaves_nothing_in_the_log(
+    library: Reader, query: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert merged(ask(library, query)).errors
+    assert library.post(query).json()["errors"]
+    gc.collect()
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)

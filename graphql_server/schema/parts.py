@@ -3,9 +3,9 @@
 The parts are those of https://specs.apollo.dev/incremental/v0.2/, which graphql-core writes.
 """
 
-from asyncio import ensure_future, isfuture, wait
+from asyncio import Future, ensure_future, isfuture, wait
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator, Sequence
 from contextlib import aclosing
 from inspect import isawaitable
 from typing import Any, cast
@@ -16,6 +16,7 @@ from graphql.execution.executor import to_nodes
 from graphql.execution.incremental.incremental_executor import IncrementalExecutor
 from graphql.execution.incremental.stream_item_queue import StreamItemQueue
 
+from graphql_server.endings import leave
 from graphql_server.errors import BadUserInput
 from graphql_server.schema.answers import told
 from graphql_server.schema.pacing import PacedExecutor
@@ -134,13 +135,19 @@ async def _together(items: AsyncIterator[Any]) -> AsyncGenerator[list[Any]]:
         yield piece
 
 
+def _begun(item: Awaitable[Any]) -> Future[Any]:
+    task = ensure_future(item)
+    task.add_done_callback(leave)  # The list may have failed by then, with another of its items.
+    return task
+
+
 async def _push(queue: StreamItemQueue, results: AsyncIterator[Any]) -> None:
     """Complete all items at the same time, and push them in their order as there is room, up to the first failure."""
     begun, failure = deque[Any](), None
     try:
         try:
             async for result in results:
-                begun.append(ensure_future(result) if isawaitable(result) else result)
+                begun.append(_begun(result) if isawaitable(result) else result)
         except Exception as error:  # noqa: BLE001 - raised below, after what came before it
             failure = error
         waiting = [result for result in begun if isfuture(result)]
