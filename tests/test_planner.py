@@ -35,7 +35,11 @@ SEED = os.environ.get("SEED", "1")
 SCHEMA = build_schema()._schema  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - as the executor gets it
 FEDERATION = ("_service",)  # is left to graphql-core
 # Where a field fails, graphql-core cancels those beside it, and what one of them has not begun to await nobody awaits.
-cancelled = pytest.mark.filterwarnings("ignore:coroutine '.*_async_resolver' was never awaited:RuntimeWarning")
+cancelled = pytest.mark.filterwarnings(
+    "ignore:coroutine '.*_async_resolver' was never awaited:RuntimeWarning",
+    # In a frame without __import__, as namedtuple writes some, Python cannot even warn.
+    "ignore:Exception ignored in. <coroutine object .*_async_resolver:pytest.PytestUnraisableExceptionWarning",
+)
 CURSORS = "query($field: ImageOrderField!) { images(orderBy: {field: $field}) { edges { cursor } } }"
 ODD: list[dict[str, Any]] = [
     {},
