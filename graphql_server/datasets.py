@@ -33,7 +33,7 @@ def conditions(
     found: list[Condition] = []
     if title is not None:
         found.append(equal("title", title))
-    if title_contains is not None:
+    if title_contains:
         found.append(containing("title", title_contains))
     if is_untrained is not None:
         found.append(Condition("untrained = 1" if is_untrained else "untrained IS NULL"))

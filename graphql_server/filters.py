@@ -38,7 +38,7 @@ class ImageFilter:
                 found.append(among(column, sorted(set(degrees))))
         if self.original_file_name is not None:
             found.append(equal("original_file_name", self.original_file_name))
-        if self.original_file_name_contains is not None:
+        if self.original_file_name_contains:
             found.append(containing("original_file_name", self.original_file_name_contains))
         if self.model_was_wrong is not None:
             found.append(Condition("model_was_wrong = ?", (self.model_was_wrong,), fixes="model_was_wrong"))

@@ -27,11 +27,12 @@ def among(column: str, values: Sequence[Any]) -> Condition:
 
 
 def equal(column: str, text: str) -> Condition:
-    """A condition for a column that is a text to the letter."""
+    """A condition for a column that is a text to the letter; a predecessor's NULL is an empty one."""
     if len(text) > LONGEST_TEXT:
         return NONE
-    # MySQL's = takes no notice of spaces at the end.
-    return Condition(f"{column} = ? AND LENGTH({column}) = LENGTH(?)", (text, text), fixes=column)
+    # MySQL's = takes no notice of spaces at the end, and SQLite's LENGTH of what follows a NUL.
+    same = f"{column} = ? AND LENGTH({column}) = LENGTH(?)"
+    return Condition(same, (text, text), fixes=column) if text else Condition(f"({column} IS NULL OR {same})", ("", ""))
 
 
 def containing(column: str, part: str) -> Condition:

@@ -45,6 +45,7 @@ INJECTIONS = (
     "\n",
     "\t",
 )
+# What is NULL is shown as "", and found as that.
 NAMES = (
     None,
     "",
@@ -121,7 +122,7 @@ def put_some(server: Server, dataset: int) -> list[Row]:
     return [{"pk": pk, "dataset": dataset, **row} for pk, row in zip(pks, given, strict=True)]
 
 
-def among(column: str, *values: int | str) -> Keeps:
+def among(column: str, *values: int | str | None) -> Keeps:
     return lambda row: row[column] in values
 
 
@@ -130,7 +131,7 @@ def between(column: str, least: Any, most: Any) -> Keeps:
 
 
 def containing(column: str, part: str) -> Keeps:
-    return lambda row: row[column] is not None and part.lower() in row[column].lower()
+    return lambda row: part.lower() in (row[column] or "").lower()
 
 
 LARGEST = 1e308
@@ -150,8 +151,7 @@ FILTERS: list[tuple[dict[str, Any], Keeps]] = [
     ({"confidence": {"from": 0, "to": 1}}, between("confidence", 0, 1)),
     ({"originalFileName": {"equals": "photo.jpg"}}, among("original_file_name", "photo.jpg")),
     ({"originalFileName": {"equals": "photo.jpg "}}, among("original_file_name", "photo.jpg ")),
-    ({"originalFileName": {"equals": ""}}, among("original_file_name", "")),
-    ({"originalFileName": {"contains": ""}}, containing("original_file_name", "")),
+    ({"originalFileName": {"equals": ""}}, among("original_file_name", "", None)),
     ({"originalFileName": {"contains": "PHOTO"}}, containing("original_file_name", "photo")),
     ({"originalFileName": {"contains": ".jpg"}}, containing("original_file_name", ".jpg")),
     ({"originalFileName": {"contains": "사진"}}, containing("original_file_name", "사진")),
@@ -199,6 +199,7 @@ EVERYTHING: list[dict[str, Any] | None] = [
     {"exifDegree": None, "modelWasWrong": None, "confidence": None, "originalFileName": None, "createdAt": None},
     {"confidence": {}, "originalFileName": {}, "createdAt": {}, "datasetPk": None},
     {"confidence": {"from": None, "to": None}, "createdAt": {"from": None, "before": None}},
+    {"originalFileName": {"contains": ""}},
 ]
 
 
@@ -299,6 +300,8 @@ def test_datasets_are_found_by_title(library: Library) -> None:
         expected = kept(library.datasets, among("title", title))
         assert found(library.server, DATASETS, filter={"title": {"equals": title}}) == expected, title
         assert expected
+    untitled = kept(library.datasets, among("title", "", None))
+    assert found(library.server, DATASETS, filter={"title": {"equals": ""}}) == untitled
     for part in ("LUN", "lunch ", "100%", "a_", "!", "심", "", "TRAIN", *INJECTIONS):
         expected = kept(library.datasets, containing("title", part))
         assert found(library.server, DATASETS, filter={"title": {"contains": part}}) == expected, part
