@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from multiprocessing import parent_process
 from pathlib import Path
@@ -16,7 +17,7 @@ import structlog
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
 from graphql_server import logs
 from graphql_server.app import check_operations, create_app, media_app, opened
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 # A worker that does not answer its supervisor for so long is replaced. A busy machine may need more than uvicorn's
 # five seconds to import what a worker consists of, and then none would ever start.
 WORKER_SECONDS = 30
+# After so long, one that could not start is tried again, if others serve meanwhile.
+RETRY_SECONDS = 10.0
 TRACES = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 
 log = structlog.stdlib.get_logger(__name__)
@@ -158,7 +161,9 @@ def listen(
 
 
 class Workers(Multiprocess):
-    """uvicorn's supervisor, which by itself hardly mentions a death, and ends with 0 where no worker could start."""
+    """uvicorn's supervisor, which by itself hardly mentions a death, and ends all workers where one cannot start."""
+
+    _retry = 0.0  # when those that could not start are tried again
 
     def serve(self) -> int:
         """Keep the workers running until SIGTERM; gives the exit status."""
@@ -166,12 +171,31 @@ class Workers(Multiprocess):
         return 1 if any(worker.exitcode == STARTUP_FAILURE for worker in self.processes) else 0
 
     def keep_subprocess_alive(self) -> None:
+        if self.should_exit.is_set():
+            return
+        self._set_aside()
+        if time.monotonic() >= self._retry:
+            while len(self.processes) < self.processes_num:
+                self.processes.append(Process(self.config, self.sockets))
+                self.processes[-1].start()
         before = list(self.processes)
         super().keep_subprocess_alive()
+        if self.should_exit.is_set() and self._set_aside():
+            self.should_exit.clear()  # It failed just now, and uvicorn would end all others.
         for worker in before:
-            if worker not in self.processes:
+            if worker not in self.processes and worker.exitcode != STARTUP_FAILURE:
                 # A negative status is the signal that ended it; -9 is often the kernel's, for want of memory.
                 log.error("worker died and was replaced", pid=worker.pid, status=worker.exitcode)
+
+    def _set_aside(self) -> bool:
+        """Do without workers that cannot start, as while the database is away; but only where others serve."""
+        failed = [worker for worker in self.processes if worker.exitcode == STARTUP_FAILURE]
+        others = [worker for worker in self.processes if worker not in failed]
+        if not failed or not any(worker.is_ready(WORKER_SECONDS) for worker in others):
+            return False
+        self.processes, self._retry = others, time.monotonic() + RETRY_SECONDS
+        log.error("worker cannot start", pids=[worker.pid for worker in failed], again_in_seconds=RETRY_SECONDS)
+        return True
 
 
 def _exit(_signal: int, _frame: object) -> None:
