@@ -69,8 +69,9 @@ class Outcome:
         return [int(examined.replace(",", "")) for _, examined, _ in self._cells()]
 
     def _cells(self) -> list[tuple[str, str, str]]:
-        table = self.text.split("\n\n")[0].splitlines()[1:]
-        return [(cells[0], cells[1], cells[2]) for cells in (re.split(r" {2,}", line) for line in table)]
+        # A server of this process may log a line in between.
+        table = (re.split(r" {2,}", line) for line in self.text.splitlines())
+        return [(cells[0], cells[1], cells[2]) for cells in table if cells[0] in HOLDS and len(cells) > 3]
 
 
 Doctor = Callable[..., Outcome]
