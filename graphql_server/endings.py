@@ -1,4 +1,4 @@
-"""Waiting for the end of what goes on although its task is cancelled, so that what follows may undo it."""
+"""Ends of what goes on although its task is cancelled: waited for, so that what follows may undo it, or passed over."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -32,7 +32,7 @@ async def to_the_end(call: Coroutine[Any, Any, T]) -> T:
         raise
 
 
-def leave(work: "asyncio.Future[Any]") -> None:
-    """Take note of how something has ended that nobody may ask about: asyncio would log its error with a traceback."""
+def let_fail(work: "asyncio.Future[Any]") -> None:
+    """Pass over the error of something that has ended: where nobody asks for it, asyncio logs it with a traceback."""
     if not work.cancelled():
         work.exception()

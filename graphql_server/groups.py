@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from graphql_server.endings import ended
+from graphql_server.endings import ended, let_fail
 from graphql_server.errors import DatabaseUnavailable, OperationTimedOut, StorageStalled
 
 T = TypeVar("T")
@@ -69,8 +69,7 @@ class Groups(Generic[T, R]):
         if self._task and all(each.gone for each in self._group):
             self._task.cancel()
         await ended(member.result)
-        if not member.result.cancelled():
-            member.result.exception()  # which nobody else asks for
+        let_fail(member.result)
 
     def _begin(self) -> None:
         if self._task or not self._waiting:

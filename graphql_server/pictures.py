@@ -18,6 +18,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from graphql_server.budget import Budget
+from graphql_server.endings import let_fail
 from graphql_server.errors import ImageUnreadable, StorageUnavailable
 from graphql_server.figures import Slots
 
@@ -117,8 +118,7 @@ class Decoder:
     def _give_back(self, pixels: int, done: "asyncio.Future[Picture]") -> None:
         self.slots.used -= 1
         self._budget.give(pixels)
-        if not done.cancelled():
-            done.exception()  # when the caller is gone, asyncio would report it as never retrieved
+        let_fail(done)  # The caller may be gone.
 
     def close(self) -> None:
         """Let decodes that run come to their end, without waiting for them."""

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from graphql_server.endings import outcome
+from graphql_server.endings import let_fail, outcome
 from graphql_server.errors import Unauthenticated, UserServerUnavailable
 from graphql_server.figures import Questions
 
@@ -80,8 +80,7 @@ class Users:
 
     def _drop(self, key: bytes, call: "asyncio.Task[User | None]") -> None:
         del self._calls[key]
-        if not call.cancelled():
-            call.exception()  # When all who waited are gone, asyncio would report it as never retrieved.
+        let_fail(call)  # All who waited may be gone.
 
     async def _ask(self, key: bytes, token: str) -> User | None:
         # An answer may be as old as its question, so its time runs from then.

@@ -16,7 +16,7 @@ from graphql.execution.executor import to_nodes
 from graphql.execution.incremental.incremental_executor import IncrementalExecutor
 from graphql.execution.incremental.stream_item_queue import StreamItemQueue
 
-from graphql_server.endings import leave
+from graphql_server.endings import let_fail
 from graphql_server.errors import BadUserInput
 from graphql_server.schema.answers import told
 from graphql_server.schema.pacing import PacedExecutor
@@ -137,7 +137,7 @@ async def _together(items: AsyncIterator[Any]) -> AsyncGenerator[list[Any]]:
 
 def _begun(item: Awaitable[Any]) -> Future[Any]:
     task = ensure_future(item)
-    task.add_done_callback(leave)  # The list may have failed by then, with another of its items.
+    task.add_done_callback(let_fail)  # The list may have failed by then, with another of its items.
     return task
 
 
