@@ -284,6 +284,7 @@ def test_a_subscription_by_get_is_streamed(server: Server) -> None:
 
 REFUSED = {
     "a stranger": (IMAGES, "UNAUTHENTICATED"),
+    "a foreign cursor": ('subscription { imageSaved(after: "x") { cursor } }', "BAD_USER_INPUT"),
     "a mistake": ("subscription { nope }", "GRAPHQL_VALIDATION_FAILED"),
     "two roots": ("subscription { imageSaved { cursor } datasetChanged { cursor } }", "GRAPHQL_VALIDATION_FAILED"),
     "no GraphQL": ("subscription {", "GRAPHQL_PARSE_FAILED"),
@@ -309,8 +310,10 @@ def test_a_subscription_is_refused_alike_over_every_way(server: Server, query: s
     with streaming(server, SSE, text, after=None) as response:
         ((_, data), end) = list(events(response))
         assert data["errors"][0]["extensions"]["code"] == expected
+        assert "data" not in data
         assert end == ("complete", None)
     with streaming(server, MULTIPART, text, after=None) as response:
         response.read()
         assert response.headers["content-type"].startswith("application/json")
         assert code(response) == expected
+        assert "data" not in response.json()

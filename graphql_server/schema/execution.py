@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 from inspect import isawaitable
 from typing import Any, cast
 
@@ -159,7 +158,8 @@ class Executor:
         results = await begun if isawaitable(begun) else begun
         if not isinstance(results, ExecutionResult):
             return _answers(results)
-        return replace(answer_of(results, SUBSCRIPTION), refused=True)
+        # As no event has come yet, there is no data either, not even null.
+        return Answer({"errors": answer_of(results, SUBSCRIPTION).body["errors"]}, refused=True, operation=SUBSCRIPTION)
 
     def _checked(
         self, operation: Operation, document: Document | Sequence[GraphQLError]
