@@ -11,7 +11,7 @@ from graphql_server.database import Again, Database, Transaction
 from graphql_server.engines import Row
 from graphql_server.errors import Conflict, DatabaseUnavailable
 from graphql_server.idempotency import Once, recall, remember
-from graphql_server.listings import Condition, Order, Table, containing, equal
+from graphql_server.listings import Condition, Order, Table, matching
 from graphql_server.models import DatasetInfo, columns_of
 from graphql_server.pages import rows_of
 
@@ -30,11 +30,7 @@ def conditions(
     *, title: str | None = None, title_contains: str | None = None, is_untrained: bool | None = None
 ) -> tuple[Condition, ...]:
     """What a list of datasets is narrowed by; None asks for nothing."""
-    found: list[Condition] = []
-    if title is not None:
-        found.append(equal("title", title))
-    if title_contains:
-        found.append(containing("title", title_contains))
+    found = [*matching("title", title, title_contains)]
     if is_untrained is not None:
         found.append(Condition("untrained = 1" if is_untrained else "untrained IS NULL"))
     return tuple(found)

@@ -61,7 +61,7 @@ class Follower:
     def put(self, change: Change) -> None:
         if self._queue.full():
             most = self._queue.maxsize
-            self._over = TooSlow(f"More than {most} changes were waiting; begin again after the last cursor.")
+            self.end(TooSlow(f"More than {most} changes were waiting; begin again after the last cursor."))
         else:
             self._queue.put_nowait(change)
 

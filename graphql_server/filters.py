@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from graphql_server.errors import BadUserInput
-from graphql_server.listings import Condition, among, containing, equal
+from graphql_server.listings import Condition, among, matching
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,10 +36,7 @@ class ImageFilter:
             degrees: Sequence[int] | None = getattr(self, column)
             if degrees is not None:
                 found.append(among(column, sorted(set(degrees))))
-        if self.original_file_name is not None:
-            found.append(equal("original_file_name", self.original_file_name))
-        if self.original_file_name_contains:
-            found.append(containing("original_file_name", self.original_file_name_contains))
+        found += matching("original_file_name", self.original_file_name, self.original_file_name_contains)
         if self.model_was_wrong is not None:
             found.append(Condition("model_was_wrong = ?", (self.model_was_wrong,), fixes="model_was_wrong"))
         elif self.user_fix_degree is not None and {0, 360}.isdisjoint(self.user_fix_degree):

@@ -1,6 +1,6 @@
 """What a page of a list is asked for by: a table, an order, conditions, and where in the order it begins and ends."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -26,8 +26,16 @@ def among(column: str, values: Sequence[Any]) -> Condition:
     return Condition(f"{column} IN ({', '.join('?' * len(values))})", tuple(values)) if values else NONE
 
 
-def equal(column: str, text: str) -> Condition:
-    """A condition for a column that is a text to the letter; a predecessor's NULL is an empty one."""
+def matching(column: str, equals: str | None, contains: str | None) -> Iterator[Condition]:
+    """Conditions for a column of texts; None asks for nothing, and a predecessor's NULL is an empty text."""
+    if equals is not None:
+        yield _equal(column, equals)
+    if contains:  # The empty text is in every text.
+        yield _containing(column, contains)
+
+
+def _equal(column: str, text: str) -> Condition:
+    """A condition for a column that is a text to the letter."""
     if len(text) > LONGEST_TEXT:
         return NONE
     # MySQL's = takes no notice of spaces at the end, and SQLite's LENGTH of what follows a NUL.
@@ -35,7 +43,7 @@ def equal(column: str, text: str) -> Condition:
     return Condition(same, (text, text), fixes=column) if text else Condition(f"({column} IS NULL OR {same})", ("", ""))
 
 
-def containing(column: str, part: str) -> Condition:
+def _containing(column: str, part: str) -> Condition:
     """A condition for a column that contains a text, whatever its case."""
     if len(part) > LONGEST_TEXT:
         return NONE
