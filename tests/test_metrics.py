@@ -95,6 +95,16 @@ def test_operations_are_counted_by_type_outcome_and_code(watched: Server, place:
     assert value(now, "user_server_duration_seconds_count", answer="accepted") == 1
 
 
+def test_a_document_that_many_send_at_once_is_prepared_once(watched: Server, place: str) -> None:
+    watched.data("{ __typename }")  # so that all are known
+    with ThreadPoolExecutor(16) as senders:
+        answers = list(senders.map(watched.data, [QUERY] * 64))
+    assert all(answer == answers[0] for answer in answers)
+    now = read(place)
+    assert value(now, "documents_total", source="prepared") == 2
+    assert value(now, "documents_total", source="remembered") == 63
+
+
 def test_subscribers_are_counted_while_they_follow_and_by_what_ends_them(watched: Server, place: str) -> None:
     saved = watched.save(photo())["pk"]
     with following(watched) as client, streaming(watched, SSE) as sse, streaming(watched, MULTIPART) as multipart:

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from typing import Any, TypeVar
 
 from graphql import (
@@ -51,24 +50,31 @@ class Documents:
         # One thread of its own: hostile documents take turns with each other, and neither stop the event loop nor
         # take the threads that write files.
         self._thread = ThreadPoolExecutor(1, "documents")
-        # A stranger's goes to that thread when another's is done, so that a known user's waits behind one at most.
-        self._turn = asyncio.Lock()
+        # Each goes to that thread when the one before is done, for whoever waits may wait for the same; strangers
+        # have turns of their own, so that a known user's waits behind one of theirs at most.
+        self._turn, self._strangers_turn = asyncio.Lock(), asyncio.Lock()
 
     def __len__(self) -> int:
         return len(self._remembered) + len(self._strangers)
 
     async def get(self, query: str, known: object) -> Document | Sequence[GraphQLError]:
         """The document, or what is wrong with it; `known` is the user who sends it, where that is certain by now."""
-        if document := self._remembered.get(query):
-            self.found += 1
+        if document := self._found(query, known):
             return document
-        document = self._strangers.get(query)
-        self.found += document is not None
-        if document is None:
+        async with self._turn if known else self._strangers_turn:
+            if document := self._found(query, known):
+                return document
             self.prepared += 1
-            document = await self._apart(known, self._prepare, query)
-        if isinstance(document, Document):
-            (self._remembered if known else self._strangers).put(query, document, len(query))
+            prepared = await self._apart(self._prepare, query)
+            if isinstance(prepared, Document):
+                (self._remembered if known else self._strangers).put(query, prepared, len(query))
+            return prepared
+
+    def _found(self, query: str, known: object) -> Document | None:
+        document = self._remembered.get(query)
+        if document is None and (document := self._strangers.get(query)) and known:
+            self._remembered.put(query, document, len(query))
+        self.found += document is not None
         return document
 
     def fault(self, query: str) -> str:
@@ -92,15 +98,20 @@ class Documents:
         if conditions is None:
             return None
         if conditions not in operation.plans:
-            plan = await self._apart(known, operation.planned, self._planner, conditions)
-            if len(operation.plans) >= PLANS:
-                operation.plans.clear()
-            operation.plans[conditions] = plan
+            async with self._turn if known else self._strangers_turn:
+                await self._make(operation, conditions)
         return operation.plans[conditions]
 
-    async def _apart(self, known: object, work: Callable[..., T], *args: Any) -> T:
-        async with nullcontext() if known else self._turn:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, work, *args)
+    async def _make(self, operation: Ready, conditions: tuple[bool, ...]) -> None:
+        if conditions in operation.plans:
+            return
+        plan = await self._apart(operation.planned, self._planner, conditions)
+        if len(operation.plans) >= PLANS:
+            operation.plans.clear()
+        operation.plans[conditions] = plan
+
+    async def _apart(self, work: Callable[..., T], *args: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *args)
 
     def _prepare(self, query: str) -> Document | Sequence[GraphQLError]:
         try:
