@@ -129,6 +129,9 @@ NO_HTTP: dict[str, bytes] = {
     "two lengths": head(more=b"content-length: 1\r\ncontent-length: 2\r\n") + b"12",
     "a length and chunks": head(more=b"content-length: 5\r\ntransfer-encoding: chunked\r\n") + b"0\r\n\r\n",
     "chunks without a size": head(more=b"transfer-encoding: chunked\r\n") + b"z\r\nabc\r\n",
+    "no host": b"GET /healthz HTTP/1.1\r\n\r\n",
+    "two hosts": head(b"GET /healthz HTTP/1.1", more=b"host: there\r\n"),
+    "two hosts in HTTP/1.0": head(b"GET /healthz HTTP/1.0", more=b"host: there\r\n"),
 }
 
 
@@ -136,6 +139,32 @@ NO_HTTP: dict[str, bytes] = {
 def test_what_is_no_http_is_refused_in_json(process: Process, kind: str) -> None:
     status, body, _ = send(process, [NO_HTTP[kind]])
     assert (status, code(body)) == (400, "BAD_REQUEST")
+    assert_serves(process)
+
+
+def test_a_request_of_http_1_0_needs_no_host(process: Process) -> None:
+    status, _, _ = send(process, [b"GET /healthz HTTP/1.0\r\n\r\n"])
+    assert status == 200
+
+
+def test_a_refusal_of_what_is_no_http_is_dated(process: Process) -> None:
+    with connect(process) as connection:
+        connection.sendall(NO_HTTP["a word"])
+        assert b"\r\ndate: " in connection.recv(65536)
+
+
+CODINGS = {
+    "gzip": b"transfer-encoding: gzip\r\n",
+    "gzip and chunked": b"transfer-encoding: gzip, chunked\r\n",
+    "gzip and chunked in two lines": b"transfer-encoding: gzip\r\ntransfer-encoding: chunked\r\n",
+}
+
+
+@pytest.mark.parametrize("kind", CODINGS)
+def test_a_body_in_a_coding_that_nobody_takes_off_is_501(process: Process, kind: str) -> None:
+    request = head(more=b"content-type: application/json\r\n" + CODINGS[kind])
+    status, body, _ = send(process, [request, b"%x\r\n%b\r\n0\r\n\r\n" % (len(QUERY), QUERY)])
+    assert (status, code(body)) == (501, "BAD_REQUEST")
     assert_serves(process)
 
 
@@ -191,6 +220,11 @@ def test_who_waits_to_be_asked_for_a_body_is_asked(process: Process) -> None:
         assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
         connection.sendall(QUERY)
         assert answer(connection)[0] == 200
+
+
+def test_who_speaks_http_1_0_is_not_told_to_go_on(process: Process) -> None:
+    status, _, _ = send(process, [head(b"POST /graphql HTTP/1.0", more=EXPECT + as_json(QUERY)), QUERY])
+    assert status == 200
 
 
 REFUSED_BY_HEAD: dict[str, tuple[bytes, int, str]] = {

@@ -105,8 +105,12 @@ class Connection(HttpToolsProtocol):
 
     def fail(self) -> None:
         if not self.ended:
-            self.transport.write(refusals.closing(500, DatasetServerError.code, BUG))
-            self.end()
+            self.end_with(500, DatasetServerError.code, BUG)
+
+    def end_with(self, status: int, code: str, message: str) -> None:
+        """Tell of an error without the application, and end."""
+        self.transport.write(refusals.closing(self.fields, status, code, message))
+        self.end()
 
     def end(self) -> None:
         """Say that no more comes, and listen for a little while until the client closes.

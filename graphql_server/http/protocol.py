@@ -6,13 +6,14 @@ from urllib.parse import unquote
 
 import httptools
 
-from graphql_server.http import refusals
 from graphql_server.http.connections import LEFT_BYTES, Connection
 from graphql_server.http.exchange import Exchange
 
 HEAD_BYTES = 32 * 1024
 HEADERS = 100
 HEAD_SECONDS = 10.0
+# The fields by which a request is read; all others are the application's.
+OURS = frozenset((b"expect", b"host", b"transfer-encoding"))
 
 
 class _Trailers(list[tuple[bytes, bytes]]):
@@ -26,6 +27,8 @@ class Protocol(Connection):
 
     _refusal = 400, "BAD_REQUEST", "This is no HTTP request."
     _in_head = _in_body = _began_now = False
+    _hosts = 0  # of a head, which names one
+    _coded = False  # whether a body is to come in another coding than chunks
     _head = 0  # bytes of a head, or of a body's heads and trailers since the last that was of the body itself
     _deadline: asyncio.TimerHandle | None = None
 
@@ -80,18 +83,43 @@ class Protocol(Connection):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_head, self._began_now, self._head = True, True, 0
+        self._hosts, self._coded = 0, False
         self._stop_waiting()  # its own time begins with what has just come
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        if name in OURS:
+            self._note(name, value.lower())
+        self.headers.append((name, value))
+
+    def _note(self, name: bytes, value: bytes) -> None:
+        if name == b"host":
+            self._hosts += 1
+        elif name == b"expect":
+            self.expect_100_continue |= value == b"100-continue"
+        else:
+            self._coded |= value != b"chunked"
 
     def on_headers_complete(self) -> None:
         self._in_head, self._in_body, self._head = False, True, 0
         self._stop_waiting()
+        if fault := self._fault():
+            self._refusal = fault
+            # The parser stops at any error in here.
+            raise ValueError(fault)
+        self._request()
+
+    def _fault(self) -> tuple[int, str, str] | None:
+        """What a head is refused for: status, code and message."""
         size = len(self.url) + sum(map(len, chain.from_iterable(self.headers)))
         if size > HEAD_BYTES or len(self.headers) > HEADERS:
-            message = f"The headers are larger than {HEAD_BYTES} bytes or more than {HEADERS}."
-            self._refusal = 431, "HEADERS_TOO_LARGE", message
-            # The parser stops at any error in here.
-            raise ValueError(message)
-        self._request()
+            return 431, "HEADERS_TOO_LARGE", f"The headers are larger than {HEAD_BYTES} bytes or more than {HEADERS}."
+        # Of two, a proxy may have gone by the other one.
+        if self._hosts != 1 and (self._hosts or self.parser.get_http_version() != "1.0"):
+            return 400, "BAD_REQUEST", "A request has one header 'Host'."
+        if self._coded:
+            return 501, "BAD_REQUEST", "Of the codings of 'Transfer-Encoding' only chunked is known."
+        return None
 
     def on_message_complete(self) -> None:
         self._in_body = False
@@ -108,9 +136,10 @@ class Protocol(Connection):
         scope["raw_path"] = self.root_path.encode("ascii") + url.path
         scope["query_string"] = url.query or b""
         self.headers = _Trailers()
+        new = version != "1.0"
         # Who is answered without being asked for the body may send it or not, so that nothing can follow.
-        awaited = self.expect_100_continue
-        keep_alive = version != "1.0" and self.parser.should_keep_alive() and not awaited
+        awaited = self.expect_100_continue and new
+        keep_alive = new and self.parser.should_keep_alive() and not awaited
         self.begin(Exchange(scope, self, keep_alive=keep_alive, awaited=awaited))
 
     def _should_upgrade(self) -> bool:
@@ -171,5 +200,4 @@ class Protocol(Connection):
             return
         if answering:
             answering.lose()  # what is wrong is its body, for which the application may wait
-        self.transport.write(refusals.closing(status, code, message))
-        self.end()
+        self.end_with(status, code, message)

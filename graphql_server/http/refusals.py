@@ -15,16 +15,18 @@ from starlette.websockets import WebSocket
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from graphql_server.errors import DatasetServerError, error_body
+from graphql_server.http.exchange import Fields
 from graphql_server.http.log import BUG
 
 CODES = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
 
 
-def closing(status: int, code: str, message: str) -> bytes:
-    """A whole answer of HTTP, after which the connection ends."""
+def closing(fields: Fields, status: int, code: str, message: str) -> bytes:
+    """A whole answer of HTTP with these header fields besides its own, after which the connection ends."""
     body = orjson.dumps(error_body(message, code))
-    head = f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
-    return STATUS_LINE[status] + head.encode() + body
+    own = (b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), (b"connection", b"close")
+    lines = (b"%b: %b\r\n" % field for field in (*fields, *own))
+    return b"".join((STATUS_LINE[status], *lines, b"\r\n", body))
 
 
 class Cors(CORSMiddleware):
