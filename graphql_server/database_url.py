@@ -7,6 +7,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from graphql_server.environment import ENCODE
 from graphql_server.errors import SettingsError
 
+CONNECT_SECONDS = 10.0
 # The part of the time that a lock is waited for, so that after a wait in vain there is time for another attempt.
 LOCK_WAIT = 0.4
 # The part of the time after which the database ends a statement, while the server still waits and is told so.
@@ -42,7 +43,7 @@ def connection_of(url: str, pool: int, seconds: float) -> tuple[str, dict[str, A
         "database": _decoded(parts.path.lstrip("/")),
         "minsize": 1,
         "maxsize": pool,
-        "connect_timeout": min(seconds, 10.0),
+        "connect_timeout": min(seconds, CONNECT_SECONDS),
         "read_timeout": seconds,
         "init_command": _first_command(seconds),
         **_encryption(parts),

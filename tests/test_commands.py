@@ -20,7 +20,7 @@ import orjson
 import pytest
 from graphql import build_schema
 
-from graphql_server import cli, migrations
+from graphql_server import cli, database_url, migrations
 from graphql_server.media import Media
 from graphql_server.settings import Settings, setting
 from tests import mysql
@@ -217,6 +217,17 @@ def test_a_database_that_cannot_be_reached_is_one_line_without_the_password(
     assert_one_line(result, "DATABASE_URL")
     assert "wrong-password" not in "".join(result[1:])
     assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize("name", ["serve", "migrate", "doctor"])
+def test_a_database_that_takes_a_connection_and_says_nothing_is_one_line_in_time(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], environ: dict[str, str], name: str
+) -> None:
+    monkeypatch.setattr(database_url, "CONNECT_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"mysql://app:apppw@127.0.0.1:{silent.getsockname()[1]}/app"
+        result = run(monkeypatch, capsys, name, **{**environ, "DATABASE_URL": url})
+    assert_one_line(result, "DATABASE_URL", "no answer within 0.5 seconds")
 
 
 def test_a_database_that_is_not_migrated_is_one_line_that_says_what_to_do(

@@ -26,6 +26,7 @@ LONGEST_MARKED = 32_000
 AWAY = (errors.OperationalError, errors.InterfaceError, OSError, TimeoutError)
 # Numbers from here on are the server's; those of 2000 to 2999 are the client's, of lines that cannot be used.
 FIRST, CLIENTS = 1000, range(2000, 3000)
+LOST = 2013  # what the driver says itself of an answer that does not come
 
 
 @lru_cache(MARKED)
@@ -141,8 +142,13 @@ class MySQL:
             autocommit=True,
             **client.extra,
         )
+        seconds: float = client.extra["connect_timeout"]
         try:
-            await connection.connect()
+            # The driver limits only the way there. A proxy whose server is away may take a connection and say nothing.
+            async with asyncio.timeout(seconds):
+                await connection.connect()
+        except TimeoutError:
+            raise errors.OperationalError(LOST, f"no answer within {seconds:g} seconds") from None
         except RuntimeError as error:
             # What the driver raises where the server hangs up at once, having too many connections for instance.
             raise DBConnectionError(str(error)) from error
