@@ -80,13 +80,16 @@ def address(*schemes: str) -> Callable[[str], str]:
 def _split(text: str, hint: str) -> SplitResult:
     try:
         parts = urlsplit(text)
-        (parts.hostname or "").encode("idna")
+        host = parts.hostname or ""
+        host.encode("idna")
     except ValueError:
         raise ValueError(f"has a host name that can be none{hint}") from None
     try:
         parts.port  # noqa: B018 - it is read only here
     except ValueError:
         raise ValueError(f"has a port that is no number up to {LAST_PORT}{hint}") from None
+    if not host:
+        raise ValueError(f"names no host{hint}")
     if "#" in text:
         raise ValueError(f"must have no #: what follows it is sent to no server{hint}")
     return parts
