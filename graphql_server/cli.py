@@ -65,7 +65,7 @@ def _serve(_options: argparse.Namespace) -> int:
 def _demo(options: argparse.Namespace) -> int:
     from graphql_server import demo
 
-    return demo.run(options.folder, setting("host", os.environ), setting("port", os.environ))
+    return demo.run(options.folder, setting("host", os.environ), setting("port", os.environ), _say)
 
 
 def _demo_users(options: argparse.Namespace) -> int:

@@ -415,10 +415,12 @@ def test_migrate_says_what_it_applies_and_nothing_the_second_time(
     assert run(monkeypatch, capsys, "migrate", DATABASE_URL=url) == (0, done, "")
 
 
-@pytest.mark.parametrize("name", ["schema", "doctor", "migrate"])
-def test_what_cannot_be_printed_is_one_line_that_says_why(environ: dict[str, str], name: str) -> None:
+@pytest.mark.parametrize("name", ["schema", "doctor", "migrate", "demo"])
+def test_what_cannot_be_printed_is_one_line_that_says_why(environ: dict[str, str], name: str, tmp_path: Path) -> None:
+    environ["PORT"] = str(free_port())
+    folder = ["--folder", str(tmp_path / "var")] if name == "demo" else []
     with Path("/dev/full").open("wb") as full:
-        run = [sys.executable, "-W", "error", "-m", "graphql_server", name]
+        run = [sys.executable, "-W", "error", "-m", "graphql_server", name, *folder]
         done = subprocess.run(
             run, cwd=PROJECT, env=environment(environ), stdout=full, stderr=subprocess.PIPE, text=True, check=False
         )

@@ -9,7 +9,7 @@ import fcntl
 import hmac
 import io
 import secrets
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
@@ -47,15 +47,15 @@ The data is kept in {folder}; the token is new at every start. Ctrl-C stops the 
 """
 
 
-def run(folder: Path, host: str, port: int) -> int:
-    """Serve the demo until it is stopped; what was saved at earlier starts is still there."""
+def run(folder: Path, host: str, port: int, say: Callable[[str], None]) -> int:
+    """Serve the demo until it is stopped, and say where; what was saved at earlier starts is still there."""
     settings = settings_of(folder, host, port)
     logs.configure(settings.log_format, settings.log_level)
     with _alone(folder):
-        return _serve(settings, folder)
+        return _serve(settings, folder, say)
 
 
-def _serve(settings: Settings, folder: Path) -> int:
+def _serve(settings: Settings, folder: Path, say: Callable[[str], None]) -> int:
     token = secrets.token_urlsafe(24)
     transport = httpx.ASGITransport(users(token))
     asyncio.run(_prepare(settings))
@@ -66,7 +66,7 @@ def _serve(settings: Settings, folder: Path) -> int:
         create_app(settings, transport),
         settings.host,
         settings.port,
-        ready=lambda: print(welcome, flush=True),  # noqa: T201 - it is written for whoever started the demo
+        ready=lambda: say(welcome),
         shutdown_seconds=settings.shutdown_seconds,
     )
 
