@@ -33,12 +33,13 @@ from tests.servers import TOKEN, UserServer
 COUNT = int(os.environ.get("COUNT", "100"))
 SEED = os.environ.get("SEED", "1")
 SCHEMA = build_schema()._schema  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - as the executor gets it
+TRIES = 20
 FEDERATION = ("_service",)  # is left to graphql-core
 # Where a field fails, graphql-core cancels those beside it, and what one of them has not begun to await nobody awaits.
 cancelled = pytest.mark.filterwarnings(
-    "ignore:coroutine '.*_async_resolver' was never awaited:RuntimeWarning",
+    "ignore:coroutine '(Executor[.]|.*_async_resolver).*' was never awaited:RuntimeWarning",
     # In a frame without __import__, as namedtuple writes some, Python cannot even warn.
-    "ignore:Exception ignored in. <coroutine object .*_async_resolver:pytest.PytestUnraisableExceptionWarning",
+    "ignore:Exception ignored in. <coroutine object (Executor[.]|.*_async_resolver):pytest.PytestUnraisableExceptionWarning",
 )
 CURSORS = "query($field: ImageOrderField!) { images(orderBy: {field: $field}) { edges { cursor } } }"
 ODD: list[dict[str, Any]] = [
@@ -87,6 +88,23 @@ async def answered(executor: Executor, parts: Parts, made: Made | Operation, tok
     answer = await executor.run(operation, context)
     assert isinstance(answer, Answer)
     return answer
+
+
+def written(answer: Answer) -> bytes:
+    """An answer in a form to compare: which error is the first, GraphQL leaves open."""
+    body = dict(answer.body)
+    if "errors" in body:
+        body["errors"] = sorted(body["errors"], key=orjson.dumps)
+    return orjson.dumps([body, answer.refused])
+
+
+async def assert_plain(ours: Answer, plain: Executor, parts: Parts, made: Made, number: int) -> None:
+    """Plain execution gives the same, sooner or later where of two errors the one that is met first hides the other."""
+    for _ in range(TRIES if "errors" in ours.body else 1):
+        theirs = await answered(plain, parts, made)
+        if written(ours) == written(theirs):
+            return
+    assert written(ours) == written(theirs), (number, made)
 
 
 async def in_parts(executor: Executor, parts: Parts, made: Made) -> Merged | None:
@@ -156,9 +174,8 @@ async def compare(server: Reader) -> None:
             made = Maker(SCHEMA, known, Random(f"{SEED} {number}"), without=FEDERATION).operation()
             operation = Operation(made.query, made.variables)  # which is remembered with its plan
             ours, again = [await answered(fast, parts, operation) for _ in range(2)]
-            theirs = await answered(plain, parts, made)
-            assert orjson.dumps(ours.body) == orjson.dumps(again.body) == orjson.dumps(theirs.body), (number, made)
-            assert ours.refused == again.refused == theirs.refused, (number, made)
+            for answer in {written(each): each for each in (ours, again)}.values():
+                await assert_plain(answer, plain, parts, made, number)
             good += "errors" not in ours.body
             if (pieces := await in_parts(fast, parts, made)) and "errors" not in ours.body:
                 assert (pieces.data, pieces.errors) == (ours.body["data"], []), (number, made)
@@ -192,8 +209,8 @@ async def compare_payloads(server: Reader) -> None:
         good = 0
         for number in range(COUNT):
             made = Maker(SCHEMA, known, Random(f"{SEED} {number}"), without=("removeImage",)).operation("mutation")
-            ours, theirs = [await answered(each, parts, made) for each in (fast, plain)]
-            assert orjson.dumps(ours.body) == orjson.dumps(theirs.body), (number, made)
+            ours = await answered(fast, parts, made)
+            await assert_plain(ours, plain, parts, made, number)
             good += "errors" not in ours.body
     assert good > COUNT / 3
     # Some ask for nothing but the name of the type.
