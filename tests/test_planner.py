@@ -36,10 +36,11 @@ SCHEMA = build_schema()._schema  # noqa: SLF001  # pyright: ignore[reportPrivate
 TRIES = 20
 FEDERATION = ("_service",)  # is left to graphql-core
 # Where a field fails, graphql-core cancels those beside it, and what one of them has not begun to await nobody awaits.
+CANCELLED = "Executor[.]|.*_async_resolver"
 cancelled = pytest.mark.filterwarnings(
-    "ignore:coroutine '(Executor[.]|.*_async_resolver).*' was never awaited:RuntimeWarning",
+    f"ignore:coroutine '({CANCELLED}).*' was never awaited:RuntimeWarning",
     # In a frame without __import__, as namedtuple writes some, Python cannot even warn.
-    "ignore:Exception ignored in. <coroutine object (Executor[.]|.*_async_resolver):pytest.PytestUnraisableExceptionWarning",
+    f"ignore:Exception ignored in. <coroutine object ({CANCELLED}):pytest.PytestUnraisableExceptionWarning",
 )
 CURSORS = "query($field: ImageOrderField!) { images(orderBy: {field: $field}) { edges { cursor } } }"
 ODD: list[dict[str, Any]] = [
