@@ -1,6 +1,8 @@
 """Datasets: the untrained one is locked to save into it, and sealed to name it."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import NoReturn
 
 from tortoise.exceptions import IntegrityError
@@ -72,14 +74,12 @@ async def seal(
     title = titles.checked(title)
     once = Once.of(idempotency_key, user_pk, "createDataset", title)
     try:
-        sealed, opened = await database.transact(lambda transaction: _seal(transaction, title, once))
-        rows = await rows_of(database, TABLE, [sealed, opened])
-        return rows[sealed], rows[opened]
+        return await database.transact(partial(_seal, title, once))
     except IntegrityError:
         raise Conflict(f"There is a dataset titled '{title}' already; choose another title.") from None
 
 
-async def _seal(transaction: Transaction, title: str, once: Once | None) -> list[int]:
+async def _seal(title: str, once: Once | None, transaction: Transaction) -> tuple[Row, Row]:
     now = datetime.now(UTC)
     open_ones = DatasetInfo.filter(untrained=True).using_db(transaction.client)
     dataset = await open_ones.select_for_update().first()
@@ -89,16 +89,21 @@ async def _seal(transaction: Transaction, title: str, once: Once | None) -> list
     if isinstance(done, Conflict):
         raise done
     if done:
-        return done
-    changed = await open_ones.filter(id=dataset.id).update(
-        title=title, title_key=titles.key_of(title), untrained=None, sealed_at=now
-    )
-    if changed != 1:
-        raise Again
+        return await _both(transaction, done)
+    await open_ones.update(title=title, title_key=titles.key_of(title), untrained=None, sealed_at=now)
     opened = await DatasetInfo.create(
         using_db=transaction.client, title=titles.UNTRAINED, untrained=True, created_at=now
     )
-    await remember(transaction, [(once, (dataset.id, opened.id))])
+    pks = [dataset.id, opened.id]
+    await remember(transaction, [(once, pks)])
+    # Whoever has sealed must not need another connection to be told so.
+    rows = await _both(transaction, pks)
     await record(transaction, Kind.SEALED, dataset.id)
     await record(transaction, Kind.OPENED, opened.id)
-    return [dataset.id, opened.id]
+    return rows
+
+
+async def _both(transaction: Transaction, pks: Sequence[int]) -> tuple[Row, Row]:
+    rows = await rows_of(transaction, TABLE, pks)
+    sealed, opened = (rows[pk] for pk in pks)
+    return sealed, opened

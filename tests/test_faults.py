@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from graphql_server import datasets
 from graphql_server.app import opened
 from graphql_server.errors import DatabaseUnavailable
 from graphql_server.fixes import Fix
@@ -198,6 +199,20 @@ async def test_requests_that_are_given_up_at_any_moment_leave_all_whole_and_the_
         async with asyncio.timeout(30):
             await asyncio.gather(*(save() for _ in range(8)))
     await asyncio.to_thread(assert_whole, settings)
+
+
+@pytest.mark.anyio
+async def test_who_has_sealed_a_dataset_is_told_so_whoever_takes_the_last_connection_then(
+    database_url: str, media_root: Path
+) -> None:
+    async with opened(settings_for(database_url, media_root, database_pool=1, database_seconds=1.0)) as parts:
+        engine = parts.album.database.engine
+        sealing = asyncio.create_task(datasets.seal(parts.album.database, "Lunch"))
+        while not engine.slots.used:  # noqa: ASYNC110 - it is seen in a number
+            await asyncio.sleep(0)
+        async with engine.session():
+            sealed, fresh = await sealing
+    assert [sealed[1], fresh[1]] == ["Lunch", "untrained"]
 
 
 @pytest.fixture
