@@ -6,10 +6,9 @@ from itertools import groupby
 from operator import itemgetter
 
 from graphql_server.database import Database
-from graphql_server.engines import Row
+from graphql_server.engines import Fetching, Row
 from graphql_server.listings import Listing, Position, Span, Table, Wanted, among
 from graphql_server.statements import statement, where
-from graphql_server.tallies import Fetching
 
 
 @dataclass(slots=True, eq=False)

@@ -5,10 +5,9 @@ of its parts: savers who all changed one row would wait for each other's commits
 its own. A part may be negative, since an image is often removed by another connection than the one that saved it.
 """
 
-from collections.abc import Awaitable, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
 
-from graphql_server.engines import Row
+from graphql_server.engines import Fetching
 
 TABLE = "image_tally"
 COLUMNS = "dataset_info_pk BIGINT NOT NULL, part INTEGER NOT NULL, images BIGINT NOT NULL"
@@ -26,16 +25,10 @@ SELECT dataset_info_pk, SUM(images) FROM (
 ) AS counted GROUP BY dataset_info_pk HAVING SUM(images) <> 0 ORDER BY dataset_info_pk"""
 
 
-class Fetching(Protocol):
-    """A connection, or a transaction on it."""
-
-    def fetch(self, sql: str, args: Sequence[Any] = ()) -> Awaitable[Sequence[Row]]: ...
-
-
 async def add(transaction: Fetching, engine: str, dataset_pk: int, images: int) -> None:
     """Count images of a dataset that the transaction has inserted, or removed if negative.
 
-    It is the last thing before COMMIT: whoever has the same part waits from here on.
+    Call it late in the transaction: whoever has the same part waits from here on.
     """
     part = PART[engine]
     await transaction.fetch(

@@ -5,7 +5,7 @@ one keeps the connection for ever when BEGIN fails or is cancelled: on MySQL a s
 time, and on SQLite the only connection.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -59,6 +59,12 @@ class Engine(Protocol):
     def failure(self, error: BaseException) -> Failure:
         """Tell what an error means, which may be Tortoise's or the driver's."""
         ...
+
+
+class Fetching(Protocol):
+    """Whatever runs statements: the database, a transaction, a session."""
+
+    def fetch(self, sql: str, args: Sequence[Any] = ()) -> Awaitable[Sequence[Row]]: ...
 
 
 class Session(Protocol):
