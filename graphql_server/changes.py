@@ -4,14 +4,12 @@ A key is given when a row is inserted and seen when its transaction commits, so 
 a higher one. Whoever reads on after the higher one would miss it. `graphql_server.feed` therefore waits at a gap.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import Enum
 
-from graphql_server.database import Database, Transaction
+from graphql_server.database import Transaction
 from graphql_server.statements import inserting
 
-KEPT = timedelta(days=7)
-AT_ONCE = 1000
 COLUMNS = ("kind", "dataset_info_pk", "image_info_pk", "created_at")
 
 
@@ -24,7 +22,7 @@ class Kind(Enum):
     IMAGE_REMOVED = "IMAGE_REMOVED"
 
 
-async def record(transaction: Transaction, kind: Kind, dataset_pk: int, *image_pks: int | None) -> None:
+async def record(transaction: Transaction, kind: Kind, dataset_pk: int, *image_pks: int) -> None:
     """Keep a change of a dataset, or one for each image.
 
     Call it last in the transaction, so that the keys are seen soon after they were given.
@@ -33,14 +31,3 @@ async def record(transaction: Transaction, kind: Kind, dataset_pk: int, *image_p
     pks = image_pks or [None]
     values = [value for pk in pks for value in (kind.value, dataset_pk, pk, now)]
     await transaction.fetch(inserting("dataset_change", COLUMNS, len(pks)), values)
-
-
-async def forget(database: Database) -> None:
-    """Remove the changes that are older than KEPT, but never the newest, by which a cursor's age is told."""
-    old = (
-        "SELECT pk FROM dataset_change WHERE created_at < ? AND pk < (SELECT MAX(pk) FROM dataset_change) "
-        f"LIMIT {AT_ONCE}"
-    )
-    while pks := [row[0] for row in await database.fetch(old, [datetime.now(UTC) - KEPT])]:
-        marks = ", ".join("?" * len(pks))
-        await database.fetch(f"DELETE FROM dataset_change WHERE pk IN ({marks})", pks)

@@ -7,18 +7,16 @@ a request with a key that is there gets the same answer, and a different request
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import orjson
 from tortoise.exceptions import IntegrityError
 
-from graphql_server.database import Again, Database, Transaction
+from graphql_server.database import Again, Transaction
 from graphql_server.errors import BadUserInput, Conflict
 from graphql_server.statements import inserting
 
 LONGEST = 255
-KEPT = timedelta(days=7)
-AT_ONCE = 1000
 COLUMNS = ("idempotency_key", "fingerprint", "pks", "created_at")
 RECALL = "SELECT idempotency_key, fingerprint, pks FROM idempotency_key WHERE idempotency_key IN ({})"
 
@@ -75,14 +73,3 @@ async def remember(transaction: Transaction, given: Sequence[tuple[Once | None, 
         )
     except IntegrityError:
         raise Again from None
-
-
-async def forget(database: Database) -> None:
-    """Remove the keys that are older than KEPT: nobody waits that long for an answer.
-
-    They are removed by key and some at a time, because MySQL locks all rows that a DELETE looks at.
-    """
-    old = f"SELECT idempotency_key FROM idempotency_key WHERE created_at < ? LIMIT {AT_ONCE}"
-    while keys := [row[0] for row in await database.fetch(old, [datetime.now(UTC) - KEPT])]:
-        marks = ", ".join("?" * len(keys))
-        await database.fetch(f"DELETE FROM idempotency_key WHERE idempotency_key IN ({marks})", keys)

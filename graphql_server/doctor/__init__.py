@@ -13,9 +13,9 @@ from pathlib import Path
 
 from aiofiles.ospath import isdir
 
-from graphql_server import changes, idempotency, logs, migrations
+from graphql_server import logs, migrations
 from graphql_server.database import Database
-from graphql_server.doctor import files, rows
+from graphql_server.doctor import expired, files, rows
 from graphql_server.doctor.report import Examination, Progress, Report
 from graphql_server.errors import SettingsError
 from graphql_server.media import Media
@@ -48,8 +48,7 @@ async def run(
         await database.connect()
         await migrations.check(database)
         if repair:
-            await idempotency.forget(database)
-            await changes.forget(database)
+            await expired.forget(database)
         # The doctor signs no address, so its media needs no key of the server's.
         examination = Examination(database, Media(root, "", ("unsigned",), 1), Report(), Progress(sys.stderr), repair)
         await examine(examination, time.time() - grace_seconds, max_pixels)

@@ -12,10 +12,12 @@ from typing import Literal, NamedTuple
 
 from aiofiles.os import unlink
 
-from graphql_server.database import Again, Database, Transaction
+from graphql_server.database import Again, Transaction
 from graphql_server.disk import STAGING, is_place
 from graphql_server.doctor.report import Check, Examination
+from graphql_server.engines import Fetching
 from graphql_server.errors import SettingsError
+from graphql_server.listings import among
 from graphql_server.models import DatasetInfo
 
 BATCH = 500
@@ -114,14 +116,14 @@ async def _removable(examination: Examination) -> bool:
     return False
 
 
-async def _homes(database: Database | Transaction, entries: Iterable[Entry]) -> dict[str, set[str]]:
+async def _homes(database: Fetching, entries: Iterable[Entry]) -> dict[str, set[str]]:
     """The datasets, as names of folders, that have images with the pictures' names."""
     names = [entry.name for entry in entries if entry.kind == "picture"]
     homes: dict[str, set[str]] = {}
     if names:
-        marks = ", ".join("?" * len(names))
-        sql = f"SELECT uuid_file_name, dataset_info_pk FROM image_info WHERE uuid_file_name IN ({marks})"  # noqa: S608 - nothing but question marks is put in
-        for name, dataset_pk in await database.fetch(sql, names):
+        chosen = among("uuid_file_name", names)
+        sql = f"SELECT uuid_file_name, dataset_info_pk FROM image_info WHERE {chosen.sql}"
+        for name, dataset_pk in await database.fetch(sql, chosen.args):
             homes.setdefault(name, set()).add(str(dataset_pk))
     return homes
 
