@@ -22,9 +22,9 @@ from graphql_server.feed import Feed
 from graphql_server.figures import Traffic
 from graphql_server.http import forms, graphiql, graphql, health, manifests, media, metrics, refusals, websocket
 from graphql_server.http.live import Bounds, Live
-from graphql_server.http.log import RequestLog
 from graphql_server.http.metrics import Figures
 from graphql_server.http.persisted import Automatic, Persisted, Trusted
+from graphql_server.http.request_log import RequestLog
 from graphql_server.media import Media
 from graphql_server.pictures import Decoder
 from graphql_server.planner import Sure

@@ -43,7 +43,7 @@ def test_the_line_of_a_request_has_what_the_application_around_it_has_bound() ->
     (line,) = logged(
         """
 import asyncio
-from graphql_server.http.log import RequestLog
+from graphql_server.http.request_log import RequestLog
 async def app(scope, receive, send):
     await send({"type": "http.response.start", "status": 204})
     await send({"type": "http.response.body"})

@@ -8,7 +8,6 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from graphql_server.errors import DatasetServerError
 from graphql_server.http import refusals
 from graphql_server.http.exchange import Exchange, Fields
-from graphql_server.http.log import BUG
 from graphql_server.http.transports import Flow, bound, end_in_time
 
 # So much is still taken, and thrown away, of what comes when all has been said, and for so long.
@@ -105,7 +104,7 @@ class Connection(HttpToolsProtocol):
 
     def fail(self) -> None:
         if not self.ended:
-            self.end_with(500, DatasetServerError.code, BUG)
+            self.end_with(500, DatasetServerError.code, refusals.BUG)
 
     def end_with(self, status: int, code: str, message: str) -> None:
         """Tell of an error without the application, and end."""

@@ -16,8 +16,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from graphql_server.errors import DatasetServerError, error_body
 from graphql_server.http.exchange import Fields
-from graphql_server.http.log import BUG
 
+BUG = "Something went wrong on the server; its log has the details under the X-Request-Id."
 CODES = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
 
 
@@ -56,8 +56,13 @@ async def _http_error(_request: Request, error: Exception) -> Response:
     return JSONResponse(error_body(error.detail, code), error.status_code, error.headers)
 
 
-async def _bug(_request: Request, _error: Exception) -> Response:
+def bug() -> Response:
+    """What is told of a fault of the server."""
     return JSONResponse(error_body(BUG, DatasetServerError.code), 500)
+
+
+async def _bug(_request: Request, _error: Exception) -> Response:
+    return bug()
 
 
 # What a Starlette application is given as `exception_handlers`.

@@ -7,18 +7,15 @@ from collections.abc import Awaitable
 from typing import Any
 
 import structlog
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from graphql_server import logs
-from graphql_server.errors import DatasetServerError, error_body
 from graphql_server.figures import Traffic
+from graphql_server.http import refusals
 from graphql_server.http.streams import LASTING
 
 PLAUSIBLE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 LONGEST_PATH = 200  # characters in the log; that of a picture has 70, and strangers may send 32,000
-
-BUG = "Something went wrong on the server; its log has the details under the X-Request-Id."
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -54,7 +51,7 @@ class RequestLog:
             log.exception("request failed")
             if status:
                 raise  # the connection is then closed in the middle of the answer
-            await JSONResponse(error_body(BUG, DatasetServerError.code), 500)(scope, receive, answer)
+            await refusals.bug()(scope, receive, answer)
         finally:
             ended = time.perf_counter()
             path, seconds = scope["path"], (lasting or ended) - began
