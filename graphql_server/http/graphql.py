@@ -15,13 +15,12 @@ from graphql_server.errors import BadRequest, Unauthenticated, UserServerUnavail
 from graphql_server.http import parts, requests, streams
 from graphql_server.http.bodies import Headers
 from graphql_server.http.live import Live
+from graphql_server.http.negotiation import JSON, RESPONSE, media_type, ranges_of
 from graphql_server.http.tokens import token_of
 from graphql_server.schema.answers import Answer, refused
 from graphql_server.schema.execution import SUBSCRIPTION
 from graphql_server.schema.parts import Parts
 
-RESPONSE = "application/graphql-response+json"
-JSON = "application/json"
 CONTENT_TYPES = {kind: (b"content-type", f"{kind}; charset=utf-8".encode()) for kind in (JSON, RESPONSE)}
 # A cache in between must not give one user's answer to another, who may have sent the same to the letter.
 NO_STORE = (b"cache-control", b"no-store")
@@ -67,7 +66,7 @@ class GraphQL:
             if method == "GET" and self._page and wants_page(scope, headers):
                 answer = await self._page()
             else:
-                wishes = accepted(headers.get(b"accept", b""))
+                wishes = wishes_of(headers.get(b"accept", b""))
                 kind = wishes.kind or JSON
                 answer = await self._answer(scope, receive, headers, wishes)
         except BadRequest as error:
@@ -130,44 +129,13 @@ class GraphQL:
 
 
 @lru_cache(100)
-def accepted(accept: bytes) -> Wishes:
+def wishes_of(accept: bytes) -> Wishes:
     """What a client's Accept asks for; BadRequest (406) where it takes nothing that there is."""
-    text = accept.decode("latin-1")
-    stream, in_parts = streams.wanted(text), parts.wanted(text)
-    try:
-        return Wishes(media_type(accept), stream, in_parts)
-    except BadRequest:
-        if stream is None and not in_parts:
-            raise
-        return Wishes(None, stream, in_parts)
-
-
-def media_type(accept: bytes) -> str:
-    """The media type to answer in; BadRequest (406) where the client takes neither of the two."""
-    if not accept:
-        return JSON
-    wanted: dict[str, float] = {}
-    for name, parameters in streams.media_ranges(accept.decode("latin-1")):
-        wanted[name] = max(wanted.get(name, 0.0), _quality(parameters))
-    weights = {kind: _weight(wanted, kind) for kind in (JSON, RESPONSE)}
-    kind = RESPONSE if weights[RESPONSE] > weights[JSON] or wanted.get(RESPONSE) == weights[JSON] else JSON
-    if not weights[kind]:
+    ranges = ranges_of(accept.decode("latin-1"))
+    wishes = Wishes(media_type(ranges), streams.wanted(ranges), parts.wanted(ranges))
+    if not any(wishes):
         raise BadRequest(f"Accept {RESPONSE} or {JSON}.", 406, "NOT_ACCEPTABLE")
-    return kind
-
-
-def _weight(wanted: dict[str, float], kind: str) -> float:
-    return next((wanted[name] for name in (kind, "application/*", "*/*") if name in wanted), 0.0)
-
-
-def _quality(parameters: list[str]) -> float:
-    for parameter in parameters:
-        if parameter.startswith("q="):
-            try:
-                return float(parameter[2:])
-            except ValueError:
-                return 0.0
-    return 1.0
+    return wishes
 
 
 def wants_page(scope: Scope, headers: Headers) -> bool:

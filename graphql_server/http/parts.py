@@ -1,6 +1,6 @@
 """Answers in parts over HTTP: https://specs.apollo.dev/incremental/v0.2/"""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -8,17 +8,19 @@ import orjson
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from graphql_server.http.streams import NOT_BUFFERED, welcome
+from graphql_server.http.negotiation import Range
+from graphql_server.http.streams import NOT_BUFFERED
 from graphql_server.schema.answers import Answer
 
 MEDIA_TYPE = "multipart/mixed;boundary=graphql;incrementalSpec=v0.2"
 HEADERS = {**NOT_BUFFERED, "Content-Type": MEDIA_TYPE}
 
 
-def wanted(accept: str) -> bool:
-    """Whether a client that sends this Accept reads parts as they are written here; older ways are not."""
+def wanted(ranges: Sequence[Range]) -> bool:
+    """Whether a client that takes these reads parts as they are written here; older ways are not."""
     return any(
-        name == "multipart/mixed" and "incrementalspec=v0.2" in parameters for name, parameters in welcome(accept)
+        quality and name == "multipart/mixed" and "incrementalspec=v0.2" in parameters
+        for name, parameters, quality in ranges
     )
 
 

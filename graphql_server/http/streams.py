@@ -5,8 +5,7 @@ Multipart: https://www.apollographql.com/docs/graphos/routing/operations/subscri
 """
 
 import asyncio
-import re
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -17,13 +16,13 @@ from starlette.types import Receive, Scope, Send
 
 from graphql_server.errors import DatasetServerError, ServerStopping, UserServerUnavailable
 from graphql_server.http.live import Line, Live
+from graphql_server.http.negotiation import Range
 from graphql_server.schema.answers import Answer, refused
 
 # Proxies take a connection for dead on which nothing comes for a while, nginx after 60 seconds.
 HEARTBEAT_SECONDS = 10.0
 # A request with this key in its scope has its answer's head long before its end, and is not slow for that.
 LASTING = "graphql_server.lasting"
-REFUSED = re.compile(r"q=0(\.0*)?")
 NOT_BUFFERED = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
@@ -61,28 +60,14 @@ class MultipartEvents:
 Format = EventStream | MultipartEvents
 
 
-def wanted(accept: str) -> Format | None:
-    """How a client that sends this Accept wants a subscription to be answered, if it takes one at all."""
-    for name, parameters in welcome(accept):
-        if name == "text/event-stream":
+def wanted(ranges: Sequence[Range]) -> Format | None:
+    """How a client that takes these wants a subscription to be answered, if it takes one at all."""
+    for name, parameters, quality in ranges:
+        if quality and name == "text/event-stream":
             return EventStream()
-        if name == "multipart/mixed" and "subscriptionspec=1.0" in parameters:
+        if quality and name == "multipart/mixed" and "subscriptionspec=1.0" in parameters:
             return MultipartEvents()
     return None
-
-
-def media_ranges(accept: str) -> Iterator[tuple[str, list[str]]]:
-    """What an Accept names (RFC 9110, 12.5.1), each with its parameters, in small letters."""
-    for item in accept.lower().split(","):
-        name, *parameters = (part.strip() for part in item.split(";"))
-        yield name, parameters
-
-
-def welcome(accept: str) -> Iterator[tuple[str, list[str]]]:
-    """The media ranges that an Accept does not refuse, without quotes."""
-    for name, parameters in media_ranges(accept.replace('"', "")):
-        if not any(map(REFUSED.fullmatch, parameters)):
-            yield name, parameters
 
 
 class Response(StreamingResponse):
