@@ -21,7 +21,6 @@ ALL = {table: table.columns for table in (datasets.TABLE, images.TABLE)}
 class Context:
     """One request's context; nothing in it outlives the request."""
 
-    pace: Pace
     loaders: Loaders
     in_parts = False  # whether lists may come piece by piece
 
@@ -30,25 +29,31 @@ class Context:
         self.feed = feed
         self._users = users
         self._token = token
-        self.failure: Unavailable | None = None
-        self.until: float | None = None
+        self.pace = Pace()
+        self.until: float | None = None  # moments of time.monotonic(): nothing is changed after this one,
+        self._end: float | None = None  # and nothing read after this one
         self._seconds = 0.0
+        self._failure: Unavailable | None = None
         self._known: User | None = None
         self._user: asyncio.Task[User] | None = None
 
     def start(self, columns: Mapping[Table, tuple[str, ...]] = ALL, *, presume: bool = False) -> None:
-        """Begin anew with nothing loaded, to read these columns; after a `failure` none, so that none waits twice."""
-        self.pace = Pace()
-        self.loaders = Loaders(
-            Source(self.album.database, columns, self.failure, self.until), self.pace, presume=presume
-        )
+        """Begin anew with nothing loaded, to read these columns."""
+        self.pace.branches = 0
+        source = Source(self.album.database, columns, self._failure, self._end)
+        self.loaders = Loaders(source, self.pace, presume=presume)
+
+    def fail(self, error: Exception) -> None:
+        """Read nothing more from the next start on if something is away, so that none waits for it twice."""
+        self._failure = error if isinstance(error, Unavailable) else None
 
     def hurry(self, until: float, seconds: float) -> None:
         """Read nothing and begin no change after that moment of time.monotonic().
 
         What was changed may then be read for so many seconds.
         """
-        self.until, self._seconds = until, seconds
+        self.until = self._end = until
+        self._seconds = seconds
 
     def check_time(self) -> None:
         """Raise OperationTimedOut where it is too late to change anything more."""
@@ -57,7 +62,8 @@ class Context:
 
     def changed(self) -> None:
         """Forget what was loaded before a change; the change is done, so there is some time to tell of it."""
-        self.loaders.forget(time.monotonic() + self._seconds)
+        self._failure, self._end = None, time.monotonic() + self._seconds
+        self.start()
 
     @property
     def known(self) -> User | None:

@@ -16,7 +16,7 @@ from strawberry.schema.config import StrawberryConfig
 
 from graphql_server.deadlines import Deadline, Deadlines
 from graphql_server.endings import to_the_end
-from graphql_server.errors import BadRequest, QueryTooComplex, Unavailable
+from graphql_server.errors import BadRequest, QueryTooComplex
 from graphql_server.planner import Payloads, Plan, Planner, Sure
 from graphql_server.schema.answers import Answer, answer_of, formatted, refused, timed_out, told
 from graphql_server.schema.context import Context
@@ -188,7 +188,7 @@ class Executor:
                     return data
         except Exception as error:  # noqa: BLE001 - graphql-core meets it again, and tells it to the client and the log
             log.debug("handed over", reason=repr(error))
-            context.failure = error if isinstance(error, Unavailable) else None
+            context.fail(error)
             # Many variables take as long again to be looked at as they have taken: let others in between.
             await asyncio.sleep(0)
         return None

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Generic, TypeVar
 
@@ -97,8 +97,8 @@ class Source:
 
     available: Database
     columns: Mapping[Table, tuple[str, ...]]
-    failure: Unavailable | None = None
-    until: float | None = None
+    failure: Unavailable | None
+    until: float | None
 
     @property
     def database(self) -> Database:
@@ -124,7 +124,7 @@ class Source:
 
 
 class Loaders:
-    """The loaders of one request; what they have loaded is forgotten with it.
+    """The loaders of one request; what they have loaded is forgotten with them.
 
     They and their source do not refer to each other: what refers to itself is freed late, and a page is large.
     """
@@ -172,12 +172,6 @@ class Loaders:
     async def proved(self) -> bool:
         """Whether all datasets are there that were presumed to be."""
         return None not in await self.datasets.load_many(self.presumed)
-
-    def forget(self, until: float | None = None, failure: Unavailable | None = None) -> None:
-        """Forget what was loaded: it has changed, or is to be read again, but neither after `until` nor a `failure`."""
-        self.source = replace(self.source, until=self.source.until if until is None else until, failure=failure)
-        for loader in ("slices", "counts", "datasets", "images"):
-            self.__dict__.pop(loader, None)
 
 
 async def _by_listing(

@@ -9,7 +9,6 @@ import structlog
 from graphql import GraphQLNonNull
 from graphql.execution.values import VariableValues
 
-from graphql_server.errors import Unavailable
 from graphql_server.planner import Payloads
 from graphql_server.schema.context import Context
 from graphql_server.schema.pacing import Host, PacedExecutor, Rounds
@@ -35,7 +34,8 @@ class Completion:
         except Exception as error:  # noqa: BLE001 - graphql-core meets it again, and tells it to the client and the log
             log.debug("handed over", reason=repr(error))
             self.handed_over += 1
-            context.loaders.forget(failure=error if isinstance(error, Unavailable) else None)
+            context.fail(error)
+            context.start()
         else:
             self.planned += 1
             return completed

@@ -97,12 +97,12 @@ async def _changed(info: Info, dataset_pk: int | None, after: int | None) -> Asy
 
 async def _changes(info: Info, dataset_pk: int | None, after: int | None) -> AsyncGenerator[Change]:
     """The changes of one dataset or of all; each is answered from what the feed has read, and from nothing older."""
-    loaders = info.context.loaders
-    async with aclosing(info.context.feed.follow(after)) as changes:
+    context = info.context
+    async with aclosing(context.feed.follow(after)) as changes:
         async for change in changes:
             if change.dataset and dataset_pk in (None, change.dataset[0]):
-                loaders.forget()
-                loaders.datasets.know(change.dataset[0], change.dataset)
+                context.start()
+                context.loaders.datasets.know(change.dataset[0], change.dataset)
                 yield change
 
 
