@@ -96,6 +96,7 @@ class Executor:
                 if isinstance(checked, Answer):
                     return checked
                 document, ready = checked
+                _check_kind(ready.node.operation, mutations=mutations)
                 if in_parts and document.puts_off(ready, operation.variables):
                     context.hurry(deadline.end, self._seconds)
                     return await self._as_put_off(document, operation, context)
@@ -106,31 +107,20 @@ class Executor:
                     if data is not None:
                         operation.plan = None if document.in_parts else plan
                         return Answer({"data": data}, operation="query")
-                return await self._run(document, ready, plan, operation, context, deadline, mutations=mutations)
+                return await self._run(ready, plan, operation, context, deadline)
         except TimeoutError:
             return timed_out()
 
     async def _run(
-        self,
-        document: Document,
-        ready: Ready,
-        plan: Plan | Payloads | None,
-        operation: Operation,
-        context: Context,
-        deadline: Deadline,
-        *,
-        mutations: bool,
+        self, ready: Ready, plan: Plan | Payloads | None, operation: Operation, context: Context, deadline: Deadline
     ) -> Answer:
+        """Run an operation by graphql-core, which leaves the payloads of a mutation to a plan where there is one."""
         kind = ready.node.operation
-        if kind is OperationType.SUBSCRIPTION:
-            raise BadRequest(ONLY_STREAMS, 406, "NOT_ACCEPTABLE")
-        if not mutations and kind is not OperationType.QUERY:
-            raise BadRequest("GET only queries; send mutations by POST.", 405, "METHOD_NOT_ALLOWED")
         if isinstance(plan, Payloads):
-            result = self._with_payloads(plan, document.node, operation, context)
+            result = self._with_payloads(plan, ready.document, operation, context)
         else:
             self.handed_over += 1
-            result = self._by_core(document.node, operation, context)
+            result = self._by_core(ready.document, operation, context)
         if kind is OperationType.MUTATION:
             deadline.lift()
             context.hurry(deadline.end, self._seconds)
@@ -231,6 +221,13 @@ class Executor:
             "rounds": self._rounds,
             "pace": context.pace,
         }
+
+
+def _check_kind(kind: OperationType, *, mutations: bool) -> None:
+    if kind is OperationType.SUBSCRIPTION:
+        raise BadRequest(ONLY_STREAMS, 406, "NOT_ACCEPTABLE")
+    if not mutations and kind is OperationType.MUTATION:
+        raise BadRequest("GET only queries; send mutations by POST.", 405, "METHOD_NOT_ALLOWED")
 
 
 def _no_operation(name: str | None) -> GraphQLError:

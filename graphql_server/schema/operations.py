@@ -99,10 +99,10 @@ class Ready:
     """An operation: what it costs, and its plans by the values of the variables that its conditions have."""
 
     def __init__(self, document: DocumentNode, node: OperationDefinitionNode, names: list[str], cost: Cost) -> None:
+        self.document = document
         self.node = node
         self.cost = cost
         self.plans: dict[tuple[bool, ...] | None, Plan | Payloads | None] = {}
-        self._document = document
         self._names = names
         self._defaults = {
             definition.variable.name.value: definition.default_value.value
@@ -118,7 +118,7 @@ class Ready:
         return tuple(values) if all(isinstance(value, bool) for value in values) else None
 
     def planned(self, planner: Planner, conditions: tuple[bool, ...]) -> Plan | Payloads | None:
-        return planner.plan(self._document, self.node, dict(zip(self._names, conditions, strict=True)))
+        return planner.plan(self.document, self.node, dict(zip(self._names, conditions, strict=True)))
 
 
 class _Directives(Visitor):
