@@ -2,11 +2,10 @@
 
 from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
 
 import httpx
@@ -25,6 +24,7 @@ from graphql_server.http.live import Bounds, Live
 from graphql_server.http.metrics import Figures
 from graphql_server.http.persisted import Automatic, Persisted, Trusted
 from graphql_server.http.request_log import RequestLog
+from graphql_server.http.service import Service
 from graphql_server.media import Media
 from graphql_server.pictures import Decoder
 from graphql_server.planner import Sure
@@ -44,8 +44,7 @@ ALLOWED_HEADERS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
+class Opened(NamedTuple):
     """What lives as long as the server and needs its event loop."""
 
     album: Album
@@ -92,16 +91,16 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncGenerator[dict[str, Any]]:
-        async with opened(settings, user_transport) as parts:
-            executor = _executor(settings, await columns.sure(parts.album.database))
-            live = _live(settings, parts, executor, checked=checked)
-            endpoint = _endpoint(settings, live)
-            application.pictures = dict.fromkeys(_media_paths(settings), media.Pictures(parts.album.media, signed=True))
-            application.endpoint, app.router.routes[:] = endpoint, _routes(settings, parts, live)
+        async with opened(settings, user_transport) as (album, users):
+            executor = _executor(settings, await columns.sure(album.database))
+            live = _live(settings, _service(settings, executor, album, users, checked=checked))
+            application.endpoint = _endpoint(settings, live)
+            application.pictures = dict.fromkeys(_media_paths(settings), media.Pictures(album.media, signed=True))
+            app.router.routes[:] = _routes(settings, album, live)
             # Starlette would send clients on to whatever address their Host header makes up.
             app.router.redirect_slashes = False
-            figures = Figures(traffic, live, parts.album, parts.users)
-            async with _metrics(settings, figures), _traces(tracing, live.executor, parts):
+            figures = Figures(traffic, live, album, users)
+            async with _metrics(settings, figures), _traces(tracing, executor, album, users):
                 # For the protocols that speak to clients: they are told to stop, and count what is no request.
                 yield {"stopping": live.stopping, "traffic": traffic}
 
@@ -113,7 +112,7 @@ def create_app(
 
 
 @asynccontextmanager
-async def opened(settings: Settings, user_transport: httpx.AsyncBaseTransport | None = None) -> AsyncGenerator[Parts]:
+async def opened(settings: Settings, user_transport: httpx.AsyncBaseTransport | None = None) -> AsyncGenerator[Opened]:
     """Open everything that a server needs, and close it again; SettingsError where something cannot be used."""
     async with AsyncExitStack() as stack:
         database = await Database.open(
@@ -133,16 +132,15 @@ async def opened(settings: Settings, user_transport: httpx.AsyncBaseTransport | 
         stack.callback(store.close)
         decoder = Decoder(settings.decoders, settings.max_pixels)
         stack.callback(decoder.close)
-        known = user_servers.connect(settings, user_transport)
-        stack.push_async_callback(known.aclose)
-        yield Parts(Album(database, store, decoder, settings.max_upload_bytes), known)
+        users = user_servers.connect(settings, user_transport)
+        stack.push_async_callback(users.aclose)
+        yield Opened(Album(database, store, decoder, settings.max_upload_bytes), users)
 
 
 def media_app(root: Path, keys: tuple[str, ...]) -> ASGIApp:
     """The media folder alone, at the root as the predecessor's front end expects; without keys unsigned."""
     store = Media(root, "", keys or ("unsigned",), 1)
-    routes = [Mount("/", routes=media.routes(store, signed=bool(keys)))]
-    return RequestLog(Starlette(routes=routes, exception_handlers=refusals.HANDLERS))
+    return RequestLog(Starlette(routes=media.routes(store, signed=bool(keys)), exception_handlers=refusals.HANDLERS))
 
 
 def check_operations(settings: Settings) -> None:
@@ -170,12 +168,15 @@ def _persisted(settings: Settings, executor: Executor, *, checked: bool) -> Pers
     return Trusted({one.identifier: one.text for one in listed}, settings.gateway_secret, automatic)
 
 
-def _live(settings: Settings, parts: Parts, executor: Executor, *, checked: bool) -> Live:
+def _service(settings: Settings, executor: Executor, album: Album, users: Users, *, checked: bool) -> Service:
     persisted = _persisted(settings, executor, checked=checked)
     # A transaction has ended by then, and its changes can be seen.
-    feed = Feed(parts.album.database, settings.database_seconds + 1, settings.live_buffer)
-    bounds = Bounds(connections=settings.live_connections, subscriptions=settings.live_subscriptions)
-    return Live(executor, persisted, parts.album, feed, parts.users, bounds)
+    feed = Feed(album.database, settings.database_seconds + 1, settings.live_buffer)
+    return Service(executor, persisted, album, feed, users)
+
+
+def _live(settings: Settings, service: Service) -> Live:
+    return Live(service, Bounds(connections=settings.live_connections, subscriptions=settings.live_subscriptions))
 
 
 def _endpoint(settings: Settings, live: Live) -> graphql.GraphQL:
@@ -187,17 +188,19 @@ def _metrics(settings: Settings, figures: Figures) -> AbstractAsyncContextManage
     return metrics.served(figures, settings.metrics_addresses) if settings.metrics else nullcontext()
 
 
-def _traces(tracing: "Tracing | None", executor: Executor, parts: Parts) -> AbstractAsyncContextManager[None]:
-    return tracing.watching(executor, parts.album, parts.users) if tracing else nullcontext()
+def _traces(
+    tracing: "Tracing | None", executor: Executor, album: Album, users: Users
+) -> AbstractAsyncContextManager[None]:
+    return tracing.watching(executor, album, users) if tracing else nullcontext()
 
 
-def _routes(settings: Settings, parts: Parts, live: Live) -> list[BaseRoute]:
+def _routes(settings: Settings, album: Album, live: Live) -> list[BaseRoute]:
     return [
         websocket.route(live, settings.cors_origins),
         refusals.websockets(),
         *(graphiql.routes() if settings.graphiql else []),
-        *(Mount(path, routes=media.routes(parts.album.media)) for path in _media_paths(settings)),
-        *health.routes(parts.album),
+        *(Mount(path, routes=media.routes(album.media)) for path in _media_paths(settings)),
+        *health.routes(album),
     ]
 
 

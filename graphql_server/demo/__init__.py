@@ -111,12 +111,12 @@ def _lock_in(folder: Path) -> TextIO:
 
 async def _prepare(settings: Settings) -> None:
     await migrations.run(settings.database_url, lambda _name: None)
-    async with opened(settings) as parts:
-        database = parts.album.database
+    async with opened(settings) as (album, _users):
+        database = album.database
         ((images,),) = await database.fetch("SELECT COUNT(*) FROM image_info")
         ((named,),) = await database.fetch("SELECT COUNT(*) FROM dataset_info WHERE untrained IS NULL")
         if not images and not named:
-            await _fill(parts.album)
+            await _fill(album)
 
 
 async def _fill(album: Album) -> None:

@@ -52,11 +52,10 @@ class GraphQL:
     """The route as an ASGI application; browsers that open the address get `page`, if there is one."""
 
     def __init__(self, live: Live, max_bytes: int, page: Page | None) -> None:
-        self._live = live
+        self._live, self._service = live, live.service
         self._page = page
         deadlines = Deadlines()
         self._plain, self._forms = requests.Plain(deadlines), requests.Forms(max_bytes, deadlines)
-        self._operations = live.operations
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers, kind, method = requests.headers_of(scope), JSON, scope["method"]
@@ -75,7 +74,7 @@ class GraphQL:
 
     async def _answer(self, scope: Scope, receive: Receive, headers: Headers, wishes: Wishes) -> ASGIApp:
         began, token = time.perf_counter(), token_of(headers)
-        context, queries = self._live.context(token), scope["method"] == "GET"
+        context, queries = self._service.context(token), scope["method"] == "GET"
         try:
             if queries or not requests.is_form(headers):
                 operation = await (
@@ -83,7 +82,7 @@ class GraphQL:
                     if queries
                     else self._plain.of_body(headers, receive, context.user)
                 )
-                answer = await self._live.answer(
+                answer = await self._service.answer(
                     operation,
                     context,
                     headers,
@@ -93,11 +92,11 @@ class GraphQL:
                 )
             else:
                 async with self._forms.operation(headers, receive, context.user) as operation:
-                    answer = await self._live.answer(operation, context, headers, subscriptions=False)
+                    answer = await self._service.answer(operation, context, headers, subscriptions=False)
         except (Unauthenticated, UserServerUnavailable) as error:
             answer = refused(error)
         except BadRequest as error:
-            self._operations.add("unknown", "refused", [error.code], began)
+            self._service.operations.add("unknown", "refused", [error.code], began)
             raise
         return self._reply(answer, wishes, token, began)
 
@@ -106,16 +105,16 @@ class GraphQL:
     ) -> ASGIApp:
         """Answer in JSON of a kind, or by a stream if it is a subscription or the client takes nothing else."""
         if isinstance(answer, Answer):
-            self._operations.add(answer.operation, answer.outcome, answer.codes, began)
+            self._service.operations.add(answer.operation, answer.outcome, answer.codes, began)
             return self._whole(answer, wishes, token)
         if isinstance(answer, Parts):
             return parts.Response(answer.bodies(), lambda: self._ended(answer, began))
         assert wishes.stream
-        self._operations.add(SUBSCRIPTION, "ok", [], began)
+        self._service.operations.add(SUBSCRIPTION, "ok", [], began)
         return streams.Response(wishes.stream, answer, self._live, token)
 
     def _ended(self, answer: Parts, began: float) -> None:
-        self._operations.add("query", "errors" if answer.codes else "ok", answer.codes, began)
+        self._service.operations.add("query", "errors" if answer.codes else "ok", answer.codes, began)
 
     def _whole(self, answer: Answer, wishes: Wishes, token: str | None) -> ASGIApp:
         kind = wishes.kind

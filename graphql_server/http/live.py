@@ -1,31 +1,15 @@
-"""What operations are answered from in whichever way they come, how much may stay open, and what ends it."""
+"""Connections that stay open for what follows: how many there may be, and what ends them."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Generator, Mapping
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
-from graphql import OperationType
-
-from graphql_server.album import Album
-from graphql_server.errors import (
-    DatasetServerError,
-    NotPersisted,
-    ServerStopping,
-    TooManySubscriptions,
-    Unauthenticated,
-    UserServerUnavailable,
-)
-from graphql_server.feed import Feed
-from graphql_server.figures import Operations, Subscriptions
-from graphql_server.http.persisted import Persisted
-from graphql_server.schema.answers import Answer, refused
-from graphql_server.schema.context import Context
-from graphql_server.schema.execution import Executor
-from graphql_server.schema.operations import Operation
-from graphql_server.schema.parts import Parts
-from graphql_server.users import Users
+from graphql_server.errors import DatasetServerError, ServerStopping, TooManySubscriptions
+from graphql_server.figures import Subscriptions
+from graphql_server.http.service import Service
+from graphql_server.schema.answers import Answer
 
 # A token is asked about so often; the memory of Users answers most of it.
 WATCH_SECONDS = 1.0
@@ -40,63 +24,13 @@ class Bounds:
 
 
 class Live:
-    """The open connections of one process, and what they are answered from."""
+    """The connections of one process that stay open."""
 
-    def __init__(
-        self, executor: Executor, persisted: Persisted, album: Album, feed: Feed, users: Users, bounds: Bounds
-    ) -> None:
-        self.executor = executor
+    def __init__(self, service: Service, bounds: Bounds) -> None:
+        self.service = service
         self.bounds = bounds
+        self.subscriptions = Subscriptions()
         self.stopping = asyncio.Event()  # set when the server is told to stop
-        self.users = users
-        self.operations, self.subscriptions = Operations(), Subscriptions()
-        self.named = 0  # operations whose document was named and found, not sent
-        self._persisted = persisted
-        self._album = album
-        self._feed = feed
-
-    def context(self, token: str | None) -> Context:
-        return Context(self._album, self._feed, self.users, token)
-
-    def answer(
-        self,
-        operation: Operation,
-        context: Context,
-        headers: Mapping[bytes, bytes],
-        *,
-        mutations: bool = True,
-        subscriptions: bool = True,
-        in_parts: bool = False,
-    ) -> Awaitable[Answer | Parts | AsyncGenerator[Answer]]:
-        """Answer an operation, a persisted one too; an answer for each event where it is a subscription.
-
-        The client takes what is asked for here, `in_parts` what a query puts off. Raises BadRequest for other types of
-        operation, of which queries are always taken.
-        """
-        # Of most there is nothing to be found out first, and a coroutine more costs as much as to count them.
-        if operation.document_id or self._persisted.always or subscriptions:
-            return self._resolved(operation, context, headers, mutations, subscriptions, in_parts)
-        return self.executor.run(operation, context, mutations=mutations, in_parts=in_parts)
-
-    async def _resolved(
-        self,
-        operation: Operation,
-        context: Context,
-        headers: Mapping[bytes, bytes],
-        mutations: bool,  # noqa: FBT001 - as `answer` is asked
-        subscriptions: bool,  # noqa: FBT001
-        in_parts: bool,  # noqa: FBT001
-    ) -> Answer | Parts | AsyncGenerator[Answer]:
-        if operation.document_id or self._persisted.always:
-            sent = operation.query
-            try:
-                operation = await self._persisted.resolve(operation, context, headers)
-            except (NotPersisted, Unauthenticated, UserServerUnavailable) as error:
-                return refused(error)
-            self.named += not sent
-        if subscriptions and await self.executor.kind(operation, context) is OperationType.SUBSCRIPTION:
-            return await self.executor.subscribe(operation, context)
-        return await self.executor.run(operation, context, mutations=mutations, in_parts=in_parts)
 
     @contextmanager
     def admitted(self, transport: str) -> "Generator[Line]":
@@ -111,17 +45,6 @@ class Live:
         finally:
             connections[transport] -= 1
 
-    async def watch(self, token: str | None) -> NoReturn:
-        """Wait until a connection must end, and raise why: Unauthenticated, UserServerUnavailable, ServerStopping."""
-        while True:
-            try:
-                async with asyncio.timeout(WATCH_SECONDS):
-                    await self.stopping.wait()
-            except TimeoutError:
-                await self.users.authenticate(token)
-            else:
-                raise ServerStopping("The server stops; subscribe again.")
-
 
 class Line:
     """A connection that was admitted: what is followed over it is counted, and what ends that before its time."""
@@ -132,9 +55,14 @@ class Line:
         self._cut_off: str | None = None  # the code of what has ended it
 
     async def watch(self, token: str | None) -> NoReturn:
-        """As `Live.watch`."""
+        """Wait until the connection must end, and raise why: Unauthenticated, UserServerUnavailable, ServerStopping."""
         try:
-            await self._live.watch(token)
+            while True:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(WATCH_SECONDS):
+                        await self._live.stopping.wait()
+                    raise ServerStopping("The server stops; subscribe again.")
+                await self._live.service.users.authenticate(token)
         except DatasetServerError as error:
             self._cut_off = error.code
             raise
@@ -147,7 +75,7 @@ class Line:
         try:
             async with aclosing(answers):
                 async for answer in answers:
-                    self._live.operations.codes.update(answer.codes)
+                    self._live.service.operations.codes.update(answer.codes)
                     ended = answer.codes[0] if answer.refused else None
                     yield answer
         finally:

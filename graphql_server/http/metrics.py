@@ -55,14 +55,14 @@ class Figures(Collector):
         )
 
     def _operations(self) -> Iterable[Metric]:
-        durations, executor = self.live.operations.durations, self.live.executor
-        documents = executor.documents
+        service, operations = self.live.service, self.live.service.operations
+        executor, documents = service.executor, service.executor.documents
         told = "GraphQL operations, from their text to their answer; refused: not run; errors: perhaps with data."
-        yield _histogram("operation_duration", told, durations, "operation", "outcome")
-        yield _counter("errors", "Errors in answers to GraphQL operations.", self.live.operations.codes, "code")
+        yield _histogram("operation_duration", told, operations.durations, "operation", "outcome")
+        yield _counter("errors", "Errors in answers to GraphQL operations.", operations.codes, "code")
         sources = {"remembered": documents.found, "prepared": documents.prepared}
         yield _counter("documents", "GraphQL documents, remembered or parsed and validated.", sources, "source")
-        yield _counter("documents_named", "GraphQL documents that were named and found, not sent.", self.live.named)
+        yield _counter("documents_named", "GraphQL documents that were named and found, not sent.", service.named)
         runs = {"planner": executor.planned, "graphql-core": executor.handed_over}
         yield _counter(
             "executions",

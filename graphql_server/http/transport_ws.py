@@ -43,7 +43,7 @@ class Connection:
 
     def __init__(self, socket: WebSocket, live: Live, line: Line) -> None:
         self._socket = socket
-        self._live = live
+        self._live, self._service = live, live.service
         self._line = line
         self._headers = requests.headers_of(socket.scope)
         self._token = token_of(self._headers)
@@ -121,7 +121,7 @@ class Connection:
         self._asked.set()
         self._token = _token_in(payload) or self._token
         try:
-            await self._live.users.authenticate(self._token)
+            await self._service.users.authenticate(self._token)
         except (Unauthenticated, UserServerUnavailable) as error:
             self._live.subscriptions.refused[error.code] += 1
             if isinstance(error, UserServerUnavailable):
@@ -153,7 +153,7 @@ class Connection:
             if await self._answered(name, operation, began):
                 await self._send("complete", name)
         except BadRequest as error:
-            self._live.operations.add("unknown", "refused", [error.code], began)
+            self._service.operations.add("unknown", "refused", [error.code], began)
             await self._send("error", name, error_body(str(error), error.code)["errors"])
         finally:
             # The client may have ended this operation and begun another with its id.
@@ -162,13 +162,13 @@ class Connection:
 
     async def _answered(self, name: str, operation: Operation, began: float) -> bool:
         """Send every answer; false where the operation was refused, which is its last message."""
-        answers = await self._live.answer(operation, self._live.context(self._token), self._headers)
+        answers = await self._service.answer(operation, self._service.context(self._token), self._headers)
         if isinstance(answers, Answer):
-            self._live.operations.add(answers.operation, answers.outcome, answers.codes, began)
+            self._service.operations.add(answers.operation, answers.outcome, answers.codes, began)
             return await self._sent(name, answers)
         assert not isinstance(answers, Parts)
         self._answering.discard(self._operations[name])
-        self._live.operations.add(SUBSCRIPTION, "ok", [], began)
+        self._service.operations.add(SUBSCRIPTION, "ok", [], began)
         async with aclosing(self._line.follow(answers)) as events:
             async for answer in events:
                 if not await self._sent(name, answer):
