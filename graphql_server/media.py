@@ -15,7 +15,7 @@ import structlog
 from graphql_server import disk
 from graphql_server.addresses import Addresses
 from graphql_server.disk import MAGIC_BYTES, STAGING, Copy, Found, Look, is_place
-from graphql_server.errors import BadUserInput, FileTooLarge, NotFound, StorageStalled, StorageUnavailable
+from graphql_server.errors import FileTooLarge, ImageUnreadable, NotFound, StorageStalled, StorageUnavailable
 from graphql_server.threads import Late, Stalled, Threads
 
 PIECE_BYTES = 1024 * 1024
@@ -112,7 +112,7 @@ class Media:
         """Copy an upload to the disk and hash it on the way; a failure leaves nothing.
 
         `look` is called with an upload of no more than PIECE_BYTES before that is written, by the same thread, and
-        what it raises is a failure. Raises BadUserInput when it is empty, FileTooLarge beyond max_bytes,
+        what it raises is a failure. Raises ImageUnreadable when it is empty, FileTooLarge beyond max_bytes,
         StorageUnavailable.
         """
         copy = Copy(self._staged / uuid4().hex, look)
@@ -138,7 +138,7 @@ class Media:
             await _run(self._staging, copy.add, piece, not following, late=lambda _: copy.discard(), in_the_end=begun)
             piece = following
         if not size:
-            raise BadUserInput("The file is empty.")
+            raise ImageUnreadable("The file is empty.")
         return Staged(copy.path, size, copy.digest.hexdigest())
 
     async def discard(self, *staged: Staged) -> None:

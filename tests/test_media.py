@@ -26,7 +26,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from graphql_server import disk
-from graphql_server.errors import BadUserInput, FileTooLarge, NotFound, StorageUnavailable
+from graphql_server.errors import FileTooLarge, ImageUnreadable, NotFound, StorageUnavailable
 from graphql_server.http.media import routes
 from graphql_server.media import Media, Staged
 
@@ -112,7 +112,7 @@ async def test_an_endless_upload_is_read_no_further_than_the_limit(media: Media)
 
 
 async def test_an_empty_upload_is_refused_and_leaves_nothing(media: Media) -> None:
-    with pytest.raises(BadUserInput, match="empty"):
+    with pytest.raises(ImageUnreadable, match="empty"):
         await media.stage(Upload(b""), MIB)
     assert names(media.root) == []
 

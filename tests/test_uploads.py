@@ -273,7 +273,7 @@ def test_what_is_no_whole_picture_of_a_known_kind_is_refused_and_leaves_nothing(
 
 def test_an_empty_file_is_refused_and_leaves_nothing(shared: Server) -> None:
     before = holdings(shared.settings)
-    assert codes(shared.upload(b"")) == ["BAD_USER_INPUT"]
+    assert codes(shared.upload(b"")) == ["IMAGE_UNREADABLE"]
     assert holdings(shared.settings) == before
 
 
@@ -322,7 +322,7 @@ def test_of_several_fixes_the_bad_ones_are_errors_with_their_place_and_the_other
     assert [(error["path"], error["extensions"]["code"]) for error in answer["errors"]] == [
         (["saveFixes", 1], "IMAGE_UNREADABLE"),
         (["saveFixes", 3], "BAD_USER_INPUT"),
-        (["saveFixes", 4], "BAD_USER_INPUT"),
+        (["saveFixes", 4], "IMAGE_UNREADABLE"),
     ]
     assert all(error["message"] for error in answer["errors"])
     assert sorted(files_in(server.settings.media_root).values()) == sorted([contents[0], contents[2]])
