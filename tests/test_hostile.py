@@ -339,6 +339,8 @@ BROKEN: dict[str, bytes] = {
     "a field without a name": form(
         FIX, PLACE, LARGE, end=b"--b\r\ncontent-disposition: form-data\r\n\r\nx\r\n--b--\r\n"
     ),
+    "two files of one name": form(FIX, PLACE, LARGE, LARGE, end=FILE % b"0" + LARGE + b"\r\n--b--\r\n"),
+    "operations twice": FIELD % b"operations" + FIX + b"\r\n" + form(FIX, PLACE, LARGE),
     "a part without a header": form(FIX, PLACE, LARGE, end=b"--b\r\n\r\nx\r\n--b--\r\n"),
     "a disposition of rubbish": form(
         FIX, PLACE, LARGE, end=b'--b\r\ncontent-disposition: ;;="\xff;;\r\n\r\nx\r\n--b--\r\n'

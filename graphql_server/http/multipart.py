@@ -25,23 +25,24 @@ DISPOSITION = re.compile(rb"^content-disposition:([^\r\n]*)", re.IGNORECASE | re
 
 
 class Form:
-    """What a form's parts hold, each under its name; of two with one name, the last."""
+    """What a form's parts hold, each under its name."""
 
     def __init__(self) -> None:
         self.parts: dict[str, bytes | UploadFile] = {}
-        self._texts = 0
         self._files: list[UploadFile] = []
         self._memory = FILES_BYTES  # that is left
 
     async def add(self, name: str, file_name: str | None, pieces: "_Pieces") -> None:
         """Read a part, a file or a text."""
+        if name in self.parts:  # One of the two would be lost, and the answer would tell of the other.
+            raise BadRequest(f"The form has two parts that are named {name[:100]!r}.")
         if file_name is None:
             if name not in TEXTS:
                 raise BadRequest(f"The form's field {name[:100]!r} came as a text; send it as a file, with a filename.")
-            self._texts = _counted(self._texts + 1, len(TEXTS), "texts")
             self.parts[name] = await pieces.content(TEXT_BYTES)
             return
-        _counted(len(self._files) + 1, MOST_FILES, "files")
+        if len(self._files) == MOST_FILES:
+            raise BadRequest(f"The form has more than {MOST_FILES} files.")
         # Of a size of 0 it would keep all.
         kept = SpooledTemporaryFile(max_size=max(1, self._memory))  # noqa: SIM115 - closed with the form
         self.parts[name] = file = UploadFile(cast("BinaryIO", kept), size=0, filename=file_name)
@@ -145,9 +146,3 @@ def _text(name: bytes) -> str:
         return name.decode()
     except UnicodeDecodeError:
         return name.decode("latin-1")
-
-
-def _counted(number: int, most: int, what: str) -> int:
-    if number > most:
-        raise BadRequest(f"The form has more than {most} {what}.")
-    return number
