@@ -42,9 +42,6 @@ class Groups(Generic[T, R]):
         self._task: asyncio.Task[None] | None = None
         self._done = -math.inf  # when a group was done last, or its work stalled
 
-    def __len__(self) -> int:
-        return len(self._group) + len(self._waiting)
-
     async def add(self, thing: T, names: frozenset[str]) -> R:
         """Have the work done for a thing.
 

@@ -33,7 +33,7 @@ from graphql_server.schema import execution
 from graphql_server.settings import Settings
 from tests.photos import photo
 from tests.servers import TOKEN, UserServer
-from tests.together import CREATE, REMOVE, Ask, asking, saving
+from tests.together import CREATE, REMOVE, Ask, asking, come, saving
 
 Job = dict[str, Any]
 CALLS: Sequence[tuple[Any, str]] = (
@@ -211,12 +211,12 @@ def begun_by(number: int) -> Generator[None]:
     """No group of saves begins before so many have come, as if others were saved meanwhile."""
     owner = cast("Any", Groups)
     begin: Callable[[Groups[Any, Any]], None] = owner._begin  # noqa: SLF001 - otherwise the first is saved alone
-    come = False
+    all_come = False
 
     def begin_late(groups: Groups[Any, Any]) -> None:
-        nonlocal come
-        come = come or len(groups) == number
-        if come:
+        nonlocal all_come
+        all_come = all_come or come(groups) == number
+        if all_come:
             begin(groups)
 
     owner._begin = begin_late  # noqa: SLF001

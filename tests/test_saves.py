@@ -21,6 +21,7 @@ from tests.holdings import IMAGES, ask, assert_whole
 from tests.mysql import statements
 from tests.photos import Upload, photo
 from tests.servers import settings_for, statements_sent
+from tests.together import come
 
 pytestmark = pytest.mark.anyio
 LOCK = "SELECT pk FROM dataset_info WHERE untrained = 1"
@@ -47,9 +48,9 @@ async def together(album: Album, *asks: Ask) -> list[Any]:
     """Save these by one transaction, each with its own photo and fix; gives what became of each."""
     async with held(album):
         tasks = [asyncio.create_task(album.save_fix(Upload(photo(seed=99)), fix()))]
-        await await_that(lambda: len(album.groups) == 1)
+        await await_that(lambda: come(album.groups) == 1)
         tasks += [asyncio.create_task(album.save_fix(Upload(content), given)) for content, given in asks]
-        await await_that(lambda: len(album.groups) == 1 + len(asks))
+        await await_that(lambda: come(album.groups) == 1 + len(asks))
     return (await asyncio.gather(*tasks, return_exceptions=True))[1:]
 
 
@@ -258,10 +259,10 @@ async def test_one_who_goes_away_does_not_take_others_along(
         album = parts.album
         async with held(album):
             first = asyncio.create_task(album.save_fix(Upload(photo(seed=99)), fix()))
-            await await_that(lambda: len(album.groups) == 1)
+            await await_that(lambda: come(album.groups) == 1)
             tasks = [asyncio.create_task(album.save_fix(Upload(photo(seed=seed)), fix())) for seed in (1, 2)]
             gone.append(tasks[0])
-            await await_that(lambda: len(album.groups) == 3)
+            await await_that(lambda: come(album.groups) == 3)
         outcomes = await asyncio.gather(first, *tasks, return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [Saved, asyncio.CancelledError, Saved]
     await asyncio.to_thread(assert_whole, settings)

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import orjson
 
+from graphql_server.groups import Groups
 from tests.servers import SAVE_FIX, Server
 
 CREATE = "mutation($title: String!) { createDataset(input: {title: $title}) { dataset { pk title } untrained { pk } } }"
@@ -30,6 +31,12 @@ def saving(content: bytes, name: str = "photo.jpg", **input: Any) -> Ask:
 def at_once(servers: Server | Sequence[Server], asks: Sequence[Ask], clients: int = 100) -> list[Any]:
     """Send all, over so many connections, to the servers in turn; gives the responses in the order of asking."""
     return [answer.json() for answer in asyncio.run(_send(servers, asks, clients))]
+
+
+def come(groups: Groups[Any, Any]) -> int:
+    """How many are in a group, or wait for one."""
+    mine = cast("Any", groups)
+    return len(mine._group) + len(mine._waiting)  # noqa: SLF001 - a server need not know
 
 
 async def _send(servers: Server | Sequence[Server], asks: Sequence[Ask], clients: int) -> list[httpx.Response]:
