@@ -94,8 +94,8 @@ def _user(body: bytes) -> User:
         return User()
     if not isinstance(answer, dict):
         return User()
-    pk, email = (cast("dict[str, object]", answer).get(key) for key in ("pk", "email"))
-    return User(pk if type(pk) is int else None, email if isinstance(email, str) else None)
+    pk = cast("dict[str, object]", answer).get("pk")
+    return User(pk if type(pk) is int else None)
 
 
 class GrpcUserServer:

@@ -25,7 +25,6 @@ class User:
     """Somebody whom the user server accepts; it need not say who."""
 
     pk: int | None = None
-    email: str | None = None
 
 
 class UserServer(Protocol):

@@ -35,7 +35,7 @@ mutation SaveFix($input: SaveFixInput!) {
 class UserServer:
     """The user server's transport: tokens and their users, or an answer of the test's own."""
 
-    users: dict[str, dict[str, Any]] = field(default_factory=lambda: {TOKEN: {"pk": 7, "email": "re@view.er"}})
+    users: dict[str, dict[str, Any]] = field(default_factory=lambda: {TOKEN: {"pk": 7}})
     answer: httpx.Response | httpx.TransportError | None = None
     asked: list[str] = field(default_factory=list[str])
 

@@ -57,7 +57,7 @@ def test_create_dataset_names_the_untrained_and_opens_a_fresh_one(server: Server
 
 def test_an_image_tells_who_saved_it_by_the_user_servers_word(server: Server) -> None:
     whole = {"anna": {"pk": 12}, "ben": {"pk": 2**31 - 1}, "carl": {"pk": 0}}
-    nobody = {"dora": {"email": "do@ra.com"}, "emil": {"pk": 2**31}, "fay": {"pk": "13"}, "guy": {"pk": 2**63}}
+    nobody = {"dora": {"name": "Dora"}, "emil": {"pk": 2**31}, "fay": {"pk": "13"}, "guy": {"pk": 2**63}}
     server.user_server.users.update(whole | nobody)
     for seed, token in enumerate([*whole, *nobody]):
         server.token = token

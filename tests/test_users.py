@@ -135,11 +135,10 @@ async def test_any_2xx_is_a_yes(status: int) -> None:
 @pytest.mark.parametrize(
     ("body", "user"),
     [
-        (b'{"pk": 7, "email": "a@b.kr"}', User(7, "a@b.kr")),
-        (b'{"pk": 7, "more": [1, 2]}', User(7)),
-        (b'{"pk": "7", "email": "a@b.kr"}', User(None, "a@b.kr")),
-        (b'{"pk": true, "email": 5}', User()),
-        (b'{"pk": 7.0, "email": null}', User()),
+        (b'{"pk": 7, "email": "a@b.kr", "more": [1, 2]}', User(7)),
+        (b'{"pk": "7"}', User()),
+        (b'{"pk": true}', User()),
+        (b'{"pk": 7.0}', User()),
         (b"[7]", User()),
         (b"null", User()),
         (b"<p>welcome</p>", User()),
