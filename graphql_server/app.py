@@ -139,7 +139,7 @@ async def opened(settings: Settings, user_transport: httpx.AsyncBaseTransport | 
 
 def media_app(root: Path, keys: tuple[str, ...]) -> ASGIApp:
     """The media folder alone, at the root as the predecessor's front end expects; without keys unsigned."""
-    store = Media(root, "", keys or ("unsigned",), 1)
+    store = Media(root, keys=keys)
     return RequestLog(Starlette(routes=media.routes(store, signed=bool(keys)), exception_handlers=refusals.HANDLERS))
 
 

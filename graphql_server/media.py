@@ -84,9 +84,9 @@ def reason_of(error: Exception) -> str:
 
 
 class Media:
-    """The pictures of one folder and the signed addresses under which clients find them."""
+    """The pictures of one folder, and with keys the signed addresses under which clients find them."""
 
-    def __init__(self, root: Path, url: str, keys: tuple[str, ...], seconds: int) -> None:
+    def __init__(self, root: Path, url: str = "", keys: tuple[str, ...] = (), seconds: int = 1) -> None:
         self.root = root
         self._staged = root / STAGING
         addresses = Addresses(url, keys, seconds)

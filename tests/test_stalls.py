@@ -165,7 +165,7 @@ def test_pictures_that_cannot_be_read_are_an_error_in_time_and_hold_up_no_saves(
 
 @pytest.mark.anyio
 async def test_no_photo_of_several_pieces_is_left_behind_half_written(stall: Stall, tmp_path: Path) -> None:
-    store = media.Media(tmp_path, "/media", ("unsigned",), 1)
+    store = media.Media(tmp_path)
     await store.discard(await store.stage(Upload(b"x"), 1))
     descriptors = clients.open_files(clients.os.getpid())
     stall.at(disk.os, "fsync")  # of which there is one for each photo, behind its last piece

@@ -49,8 +49,7 @@ async def run(
         await migrations.check(database)
         if repair:
             await expired.forget(database)
-        # The doctor signs no address, so its media needs no key of the server's.
-        examination = Examination(database, Media(root, "", ("unsigned",), 1), Report(), Progress(sys.stderr), repair)
+        examination = Examination(database, Media(root), Report(), Progress(sys.stderr), repair)
         await examine(examination, time.time() - grace_seconds, max_pixels)
     finally:
         await database.close()
