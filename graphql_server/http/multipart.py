@@ -60,12 +60,6 @@ class Form:
             with suppress(OSError):  # What it holds is not wanted any more.
                 await file.close()
 
-    def drop(self) -> None:
-        """Close it at once, also where the task is being cancelled."""
-        for file in self._files:
-            with suppress(OSError):
-                file.file.close()
-
 
 class _Pieces:
     """A form's body, cut at its boundaries."""
@@ -126,7 +120,7 @@ async def read(content_type: bytes, body: Body) -> Form:
         while await pieces.goes_on():
             await form.add(*_names(await pieces.content(HEAD_BYTES, b"\r\n\r\n")), pieces)
     except BaseException:
-        form.drop()
+        await form.close()
         raise
     return form
 
