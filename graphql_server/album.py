@@ -23,7 +23,7 @@ from graphql_server.saves import Save, Saved, discard, save_all
 
 # Saves under way: half of them are staged while the other half is saved by one transaction, whose time limit runs for
 # those who wait for it, too.
-AT_ONCE = 64
+SAVES_AT_ONCE = 64
 ONE = f"SELECT {', '.join(TABLE.columns)} FROM {TABLE.name} WHERE pk = ?"
 
 log = structlog.stdlib.get_logger(__name__)
@@ -38,11 +38,11 @@ class Album:
     decoder: Decoder
     max_upload_bytes: int
     uploads: Uploads = field(default_factory=Uploads)
-    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
+    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(SAVES_AT_ONCE))
     groups: Groups[Save, Saved] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "groups", Groups(partial(save_all, self.database, self.media), AT_ONCE // 2))
+        object.__setattr__(self, "groups", Groups(partial(save_all, self.database, self.media), SAVES_AT_ONCE // 2))
 
     async def save_fix(self, file: Readable, fix: Fix, until: float | None = None) -> Saved:
         """Save a photo into the untrained dataset; gives its row once that and the file are on disk.

@@ -28,7 +28,7 @@ class Slice:
 
 NOTHING = Slice((), more=False, ordered_by=None)
 # So many plain pages are one statement: for twice as many SELECTs, both engines take four times as long to make a plan.
-AT_ONCE = 1000
+PAGES_AT_ONCE = 1000
 ARMS = 3  # a page's at most, which it has where a column orders it and it begins at a cursor
 
 
@@ -54,7 +54,7 @@ async def slices(
 
 def _at_once(listing: Listing, wanted: Sequence[Wanted]) -> int:
     placed = listing.order.column and any(span.after or span.before for span, _ in wanted)
-    return AT_ONCE // ((ARMS if placed else 1) * (1 + len(listing.conditions)))
+    return PAGES_AT_ONCE // ((ARMS if placed else 1) * (1 + len(listing.conditions)))
 
 
 async def counts(database: Database, listing: Listing, parents: Sequence[int | None]) -> list[int]:

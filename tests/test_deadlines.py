@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from graphql_server import pictures
-from graphql_server.album import AT_ONCE
+from graphql_server.album import SAVES_AT_ONCE
 from tests.chaos.mysql import stranger
 from tests.chaos.relay import Relay, relaying
 from tests.holdings import assert_whole, holdings
@@ -143,15 +143,15 @@ def test_what_is_asked_of_a_change_has_its_time_too(slow: tuple[Server, Relay], 
 def test_a_save_waits_for_its_turn_no_longer_than_it_may(slow: tuple[Server, Relay]) -> None:
     server, _ = slow
     before = holdings(server.settings)
-    with ThreadPoolExecutor(AT_ONCE + 4) as threads:
+    with ThreadPoolExecutor(SAVES_AT_ONCE + 4) as threads:
         with stranger(server.settings.database_url) as other:
             other.run("SELECT pk FROM dataset_info WHERE untrained = 1 FOR UPDATE")
-            saves = [threads.submit(server.upload, photo(seed=seed, size=(8, 8))) for seed in range(AT_ONCE + 4)]
+            saves = [threads.submit(server.upload, photo(seed=seed, size=(8, 8))) for seed in range(SAVES_AT_ONCE + 4)]
             wait_until(lambda: sum(save.done() for save in saves) == 4)
             late = [save.result() for save in saves if save.done()]
         results = [save.result() for save in saves]
     assert [codes(result) for result in late] == [[TIMED_OUT]] * 4
-    assert len([result for result in results if "errors" not in result]) == AT_ONCE
+    assert len([result for result in results if "errors" not in result]) == SAVES_AT_ONCE
     assert before != holdings(server.settings)
     assert_whole(server.settings)
 

@@ -140,7 +140,7 @@ def test_of_200_senders_at_once_those_wait_whom_the_database_could_not_take_in_i
     with running(settings_for(database_url, media_root, database_pool=1, database_seconds=30.0)) as server:
         answers = at_once(server, [saving(photo(seed=seed)) for seed in range(200)], clients=200)
     assert not refusals(answers)
-    assert max(staged) <= album.AT_ONCE
+    assert max(staged) <= album.SAVES_AT_ONCE
     assert_whole(server.settings)
 
 
