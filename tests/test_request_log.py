@@ -108,6 +108,18 @@ sec-websocket-version: 13\r
 sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r
 sec-websocket-protocol: graphql-transport-ws\r
 """
+
+
+def test_a_websocket_keeps_its_id_in_the_log(process: Process) -> None:
+    with socket.create_connection(("127.0.0.1", process.port), 30) as connection:
+        connection.sendall(UPGRADE + b"x-request-id: from-the.client_2\r\n\r\n")
+        assert b" 101 " in connection.recv(65536)
+    wait_until(lambda: any(line.get("request_id") == "from-the.client_2" for line in process.log()))
+    (line,) = [line for line in process.log() if line.get("request_id") == "from-the.client_2"]
+    assert (line["event"], line["path"], line["code"]) == ("websocket", "/graphql", 1005)
+    assert line["lasted_ms"] > 0
+
+
 # What is sent, and once that is answered, what is sent then.
 RUBBISH: dict[str, tuple[bytes, bytes]] = {
     "no HTTP": (b"RUBBISH\r\n\r\n", b""),

@@ -31,7 +31,7 @@ class RequestLog:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        request_id = _id(scope)
+        request_id = id_of(scope)
         header = b"x-request-id", request_id.encode()
         status, began, lasting = 0, time.perf_counter(), 0.0
 
@@ -61,21 +61,22 @@ class RequestLog:
                 # The path alone: the query string may hold a signature.
                 "path": logs.scrubbed(path[:LONGEST_PATH]),
                 "status": status,
-                "ms": _tenths(seconds),
+                "ms": tenths(seconds),
             }
             if lasting:
-                told["lasted_ms"] = _tenths(ended - began)
+                told["lasted_ms"] = tenths(ended - began)
             logs.tell(__name__, "request", told)
             logs.REQUEST_ID.reset(bound)
 
 
-def _id(scope: Scope) -> str:
+def id_of(scope: Scope) -> str:
+    """The id that a request brings, or one that is made for it."""
     for name, value in scope["headers"]:
         if name == b"x-request-id" and PLAUSIBLE.fullmatch(sent := value.decode("latin-1")):
             return sent
     return f"{random.getrandbits(128):032x}"
 
 
-def _tenths(seconds: float) -> float:
+def tenths(seconds: float) -> float:
     """So many milliseconds, to a tenth; `round` takes ten times as long."""
     return int(seconds * 10_000 + 0.5) / 10

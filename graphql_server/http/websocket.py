@@ -4,15 +4,16 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from urllib.parse import urlsplit
-from uuid import uuid4
 
 import structlog
 from starlette.responses import JSONResponse
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from graphql_server import logs
 from graphql_server.errors import TooManySubscriptions, error_body
 from graphql_server.http.live import Live
+from graphql_server.http.request_log import id_of, tenths
 from graphql_server.http.transport_ws import SUBPROTOCOL, TRY_AGAIN, Closed, Connection
 
 log = structlog.stdlib.get_logger(__name__)
@@ -28,10 +29,12 @@ def route(live: Live, origins: Sequence[str]) -> WebSocketRoute:
             await socket.send_denial_response(JSONResponse(error_body(message, "FORBIDDEN"), 403))
             return
         began = time.perf_counter()
-        with structlog.contextvars.bound_contextvars(request_id=uuid4().hex):
+        bound = logs.REQUEST_ID.set(id_of(socket.scope))
+        try:
             code = await _serve(socket, live)
-            lasted = round((time.perf_counter() - began) * 1000, 1)
-            log.info("websocket", path=socket.url.path, code=code, lasted_ms=lasted)
+            log.info("websocket", path=socket.url.path, code=code, lasted_ms=tenths(time.perf_counter() - began))
+        finally:
+            logs.REQUEST_ID.reset(bound)
 
     return WebSocketRoute("/graphql", graphql)
 
