@@ -10,6 +10,7 @@ import structlog
 from graphql_server import tallies
 from graphql_server.changes import Kind, record
 from graphql_server.database import Database, Transaction
+from graphql_server.decoding import Decoder
 from graphql_server.engines import Row
 from graphql_server.errors import DatasetServerError, NotFound, OperationTimedOut, StorageUnavailable
 from graphql_server.figures import Uploads
@@ -18,7 +19,6 @@ from graphql_server.groups import Groups
 from graphql_server.images import TABLE
 from graphql_server.media import Media, Readable, log_unavailable, reason_of
 from graphql_server.models import ImageInfo
-from graphql_server.pictures import Decoder
 from graphql_server.saves import Save, Saved, discard, save_all
 
 # Saves under way: half of them are staged while the other half is saved by one transaction, whose time limit runs for

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from graphql_server import columns, migrations, privileges, user_servers
 from graphql_server.album import Album
 from graphql_server.database import Database
+from graphql_server.decoding import Decoder
 from graphql_server.errors import SettingsError, StorageUnavailable
 from graphql_server.feed import Feed
 from graphql_server.figures import Traffic
@@ -26,7 +27,6 @@ from graphql_server.http.persisted import Automatic, Persisted, Trusted
 from graphql_server.http.request_log import RequestLog
 from graphql_server.http.service import Service
 from graphql_server.media import Media
-from graphql_server.pictures import Decoder
 from graphql_server.planner import Sure
 from graphql_server.schema.documents import Documents
 from graphql_server.schema.execution import Executor

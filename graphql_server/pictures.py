@@ -1,12 +1,13 @@
-"""Decodes, measures and refuses pictures by Pillow, which nothing else in a server that runs imports."""
+"""Decodes, measures and refuses pictures by Pillow, which nothing else in a server that runs imports.
 
-import asyncio
+MOST_PASSES and MOST_READS bound the time: with the usual limits none takes more than about 2 seconds, whatever was
+crafted.
+"""
+
 import io
 import re
 import warnings
-from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeVar, cast
@@ -17,10 +18,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from graphql_server.budget import Budget
-from graphql_server.endings import let_fail
 from graphql_server.errors import ImageUnreadable, StorageUnavailable
-from graphql_server.figures import Slots
 
 ORIENTATION = 0x0112
 TURNS = {3: 180, 6: 270, 8: 90}  # EXIF orientation to degrees counter-clockwise; mirrored ones count as 0
@@ -31,7 +29,6 @@ MOST_PASSES = 1_000_000_000
 # A PNG of 20 MB takes 10,000 or so. Pillow spends microseconds of Python on each, and crafted files have millions.
 MOST_READS = 100_000
 SMALL = 1_000_000  # pixels, which a crafted JPEG may make the thread decode for a tenth of a second
-REMEMBERED = 1_000  # pictures, of some hundred bytes each
 START_OF_SCAN, END_OF_IMAGE = b"\xda", b"\xd9"
 PNG_END = b"\0\0\0\0IEND\xae\x42\x60\x82"  # its length, name and checksum, the same in every PNG
 # Within a scan ff is followed by 00 or by a restart marker; anything else starts the next segment.
@@ -68,77 +65,6 @@ KINDS = (
 )
 
 
-class Decoder:
-    """Decodes pictures off the event loop, so many at a time that they have `max_pixels` together at most.
-
-    That bounds the memory, of which a pixel takes up to 16 bytes; MOST_PASSES and MOST_READS bound the time: with the
-    usual limits no decode takes more than about 2 seconds, whatever was crafted. Who waits may give up sooner.
-    """
-
-    def __init__(self, workers: int, max_pixels: int) -> None:
-        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="pictures")
-        self.slots = Slots()
-        self._max_pixels = max_pixels
-        self._budget = Budget(max_pixels)
-        self._known: OrderedDict[str, Picture] = OrderedDict()
-
-    async def inspect(self, path: Path, sha256: str | None = None) -> Picture:
-        """Decode the whole file; raises ImageUnreadable, and StorageUnavailable when it cannot be read.
-
-        Bytes of a hash that was found good lately are not decoded again.
-        """
-        if sha256 in self._known:
-            self._known.move_to_end(sha256)
-            return self._known[sha256]
-        picture = await self._decode(path)
-        if sha256 is not None:
-            self._known[sha256] = picture
-            if len(self._known) > REMEMBERED:
-                self._known.popitem(last=False)
-        return picture
-
-    def glance(self) -> "Glance":
-        """What looks at a picture where it is written, without waiting for its turn."""
-        return Glance(self._max_pixels)
-
-    async def _decode(self, path: Path) -> Picture:
-        loop = asyncio.get_running_loop()
-        self.slots.waiting += 1
-        try:
-            pixels = await loop.run_in_executor(self._threads, measure, path, self._max_pixels)
-            await self._budget.take(pixels)
-        finally:
-            self.slots.waiting -= 1
-        self.slots.used += 1
-        work = loop.run_in_executor(self._threads, inspect, path, self._max_pixels)
-        # A thread decodes on when its caller is cancelled, and only then gives its pixels back.
-        work.add_done_callback(lambda done: self._give_back(pixels, done))
-        return await asyncio.shield(work)
-
-    def _give_back(self, pixels: int, done: "asyncio.Future[Picture]") -> None:
-        self.slots.used -= 1
-        self._budget.give(pixels)
-        let_fail(done)  # The caller may be gone.
-
-    def close(self) -> None:
-        """Let decodes that run come to their end, without waiting for them."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
-
-class Glance:
-    """Decodes a picture in the thread that calls it, if it is so small that a call into another costs as much."""
-
-    def __init__(self, max_pixels: int) -> None:
-        self._max_pixels = max_pixels
-        self.picture: Picture | None = None
-
-    def __call__(self, content: bytes) -> None:
-        """Decode a file's bytes; raises as Decoder.inspect. One of many pixels is left for that."""
-        self.picture = _read(
-            io.BytesIO(content), self._max_pixels, lambda file: _inspect(file, self._max_pixels, SMALL)
-        )
-
-
 class _File(io.BufferedReader):
     """A file that can be read in so many pieces; ImageUnreadable tells of more."""
 
@@ -152,13 +78,18 @@ class _File(io.BufferedReader):
 
 
 def measure(path: Path, max_pixels: int) -> int:
-    """The number of pixels that a file's header tells; raises as Decoder.inspect."""
+    """The number of pixels that a file's header tells; raises as `inspect`."""
     return _read(path, max_pixels, lambda file: _pixels(_kind(file).reader(file), max_pixels))
 
 
 def inspect(path: Path, max_pixels: int) -> Picture:
-    """Decode the whole file in this thread; raises as Decoder.inspect."""
+    """Decode the whole file; raises ImageUnreadable, and StorageUnavailable when it cannot be read."""
     return cast("Picture", _read(path, max_pixels, lambda file: _inspect(file, max_pixels, max_pixels)))
+
+
+def glance(content: bytes, max_pixels: int) -> Picture | None:
+    """Decode a file's bytes, if they show no more pixels than SMALL; raises as `inspect`."""
+    return _read(io.BytesIO(content), max_pixels, lambda file: _inspect(file, max_pixels, SMALL))
 
 
 def _read(source: Path | io.BytesIO, max_pixels: int, read: Callable[[BinaryIO], T]) -> T:

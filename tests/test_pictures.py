@@ -18,10 +18,11 @@ from uuid import uuid4
 import pytest
 from PIL import Image
 
-from graphql_server import pictures
+from graphql_server import decoding, pictures
 from graphql_server.budget import Budget
+from graphql_server.decoding import Decoder
 from graphql_server.errors import ImageUnreadable, StorageUnavailable
-from graphql_server.pictures import Decoder, Picture
+from graphql_server.pictures import Picture
 
 pytestmark = pytest.mark.anyio
 ROOT = Path(__file__).parents[1]
@@ -257,7 +258,7 @@ def test_bombs_are_refused_at_once_and_cost_no_memory(tmp_path: Path) -> None:
     program = """
 import asyncio, pathlib, resource, sys, time
 from graphql_server.errors import ImageUnreadable
-from graphql_server.pictures import Decoder
+from graphql_server.decoding import Decoder
 
 async def main():
     decoder = Decoder(1, 50_000_000)
@@ -401,7 +402,7 @@ def test_odd_metadata_makes_no_noise_even_where_warnings_are_errors(tmp_path: Pa
     (tmp_path / "2").write_bytes(png(10, 10, animation, chunk(b"IDAT", zeros(110))))
     program = """
 import asyncio, pathlib, sys
-from graphql_server.pictures import Decoder
+from graphql_server.decoding import Decoder
 
 async def main():
     decoder = Decoder(1, 50_000_000)
@@ -529,7 +530,7 @@ def test_small_files_of_many_pixels_take_no_more_memory_together_than_one(tmp_pa
     Image.new("RGB", (7000, 7000)).save(tmp_path / "bomb", "WEBP", quality=1)
     program = """
 import asyncio, pathlib, resource, sys
-from graphql_server.pictures import Decoder
+from graphql_server.decoding import Decoder
 
 async def main():
     decoder = Decoder(8, 50_000_000)
@@ -568,7 +569,7 @@ async def test_bytes_that_were_found_good_are_not_decoded_again(
 async def test_of_those_that_were_found_good_the_last_are_remembered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pictures, "REMEMBERED", 3)
+    monkeypatch.setattr(decoding, "REMEMBERED", 3)
     decoder = Watched(monkeypatch, 2, LIMIT)
     path = laid(tmp_path, 10, 10)
     for sha256 in "abcada":  # The d takes the place of b, since a was asked for again.

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from graphql_server import tallies
 from graphql_server.database import Transaction
+from graphql_server.decoding import Decoder
 from graphql_server.doctor.report import Examination
 from graphql_server.errors import ImageUnreadable, NotFound, StorageUnavailable
 from graphql_server.models import DatasetInfo
-from graphql_server.pictures import Decoder
 from graphql_server.titles import UNTRAINED
 
 BATCH = 500
