@@ -148,13 +148,12 @@ class Feed:
         rows = await self._database.fetch(
             "SELECT pk, created_at < ?, created_at FROM dataset_change ORDER BY pk DESC LIMIT ?", [settled, RECENT]
         )
-        count = next((count for count, row in enumerate(rows, start=1) if row[1]), len(rows))
-        pks = [row[0] for row in rows[:count]][::-1]
-        self._told = pks[0] if count and (rows[count - 1][1] or count == RECENT) else 0
-        for pk in pks:
-            self._told += pk == self._told + 1
-        self._made = next((row[2] for row in rows if row[0] == self._told), None)
-        self._before = frozenset(pk for pk in pks if pk > self._told)
+        made = {pk: created_at for pk, _, created_at in rows}
+        told = max((pk for pk, old, _ in rows if old), default=min(made) if len(made) == RECENT else 0)
+        while told + 1 in made:
+            told += 1
+        self._told, self._made = told, made.get(told)
+        self._before = frozenset(pk for pk in made if pk > told)
         self._waiting = {}
 
     async def _read_on(self) -> None:
