@@ -52,30 +52,30 @@ def _number(error: BaseException) -> int | None:
 
 class MySQLSession:
     def __init__(self, parent: MySQLClient, connection: Connection, seconds: float) -> None:
-        self.connection = connection
+        self._connection = connection
         self._seconds = seconds
         wrapper = TransactionWrapper(parent)
         wrapper._connection = connection  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - the class leaves it empty until its own context manager runs
         self.client = wrapper
 
     async def fetch(self, sql: str, args: Sequence[Any] = ()) -> Sequence[Row]:
-        return await _execute(self.connection, sql, args)
+        return await _execute(self._connection, sql, args)
 
     async def insert(self, sql: str, args: Sequence[Any]) -> int:
         return await cast("Any", self.client).execute_insert(sql.replace("?", "%s"), list(args))
 
     async def begin(self) -> None:
-        await self.connection.begin()
+        await self._connection.begin()
 
     async def commit(self) -> None:
-        await self.connection.commit()
+        await self._connection.commit()
 
     async def rollback(self) -> None:
         try:
             async with asyncio.timeout(self._seconds):
-                await self.connection.rollback()
+                await self._connection.rollback()
         except BaseException:
-            self.connection.close()  # which the server takes for a rollback as well
+            self._connection.close()  # which the server takes for a rollback as well
             raise
 
 
@@ -85,8 +85,8 @@ class MySQL:
     name: Literal["mysql"] = "mysql"
 
     def __init__(self, client: MySQLClient, seconds: float) -> None:
-        self.client = client
-        self.seconds = seconds
+        self._client = client
+        self._seconds = seconds
         self._read_timeout: float | None = client.extra.get("read_timeout")
         self._pool = Pool(self._connect, client.pool_maxsize)
         self._given_up = GivenUp(self._connect, client.extra["read_timeout"])
@@ -112,7 +112,7 @@ class MySQL:
     async def session(self) -> AsyncGenerator[MySQLSession]:
         connection = await self._pool.acquire()
         try:
-            yield MySQLSession(self.client, connection, self.seconds)
+            yield MySQLSession(self._client, connection, self._seconds)
         except BaseException as error:
             self._leave(connection, error)
             raise
@@ -130,7 +130,7 @@ class MySQL:
         self._pool.release(connection)
 
     async def _connect(self) -> Connection:
-        client = self.client
+        client = self._client
         connection = Connection(
             host=client.host,
             port=client.port,
