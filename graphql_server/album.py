@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from dataclasses import dataclass, field
 from functools import partial
 
 import structlog
@@ -29,20 +28,15 @@ ONE = f"SELECT {', '.join(TABLE.columns)} FROM {TABLE.name} WHERE pk = ?"
 log = structlog.stdlib.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
 class Album:
     """Where images are kept: rows in the database, files in the media folder, none without the other."""
 
-    database: Database
-    media: Media
-    decoder: Decoder
-    max_upload_bytes: int
-    uploads: Uploads = field(default_factory=Uploads)
-    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(SAVES_AT_ONCE))
-    groups: Groups[Save, Saved] = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "groups", Groups(partial(save_all, self.database, self.media), SAVES_AT_ONCE // 2))
+    def __init__(self, database: Database, media: Media, decoder: Decoder, max_upload_bytes: int) -> None:
+        self.database, self.media, self.decoder = database, media, decoder
+        self.uploads = Uploads()
+        self.groups = Groups[Save, Saved](partial(save_all, database, media), SAVES_AT_ONCE // 2)
+        self._max_upload_bytes = max_upload_bytes
+        self._turns = asyncio.Semaphore(SAVES_AT_ONCE)
 
     async def save_fix(self, file: Readable, fix: Fix, until: float | None = None) -> Saved:
         """Save a photo into the untrained dataset; gives its row once that and the file are on disk.
@@ -53,7 +47,7 @@ class Album:
         """
         began = time.perf_counter()
         try:
-            async with asyncio.timeout_at(until) as limit, self.turns:
+            async with asyncio.timeout_at(until) as limit, self._turns:
                 saved = await self._save_fix(file, fix, limit)
         except TimeoutError:
             self.uploads.refused[OperationTimedOut.code] += 1
@@ -72,7 +66,7 @@ class Album:
     async def _save_fix(self, file: Readable, fix: Fix, limit: asyncio.Timeout) -> Saved:
         fix.check()
         glance = self.decoder.glance()
-        staged = await self.media.stage(file, self.max_upload_bytes, glance)
+        staged = await self.media.stage(file, self._max_upload_bytes, glance)
         self.uploads.bytes += staged.byte_size
         try:
             picture = glance.picture or await self.decoder.inspect(staged.path, staged.sha256)
