@@ -67,6 +67,8 @@ def walk(root: Path) -> Iterator[Entry]:
                 kind, modified = _kind(found.name, file), file.stat(follow_symlinks=False).st_mtime
             except FileNotFoundError:
                 continue
+            except OSError as error:
+                raise _unlisted(root / found.name, error) from error
             yield Entry(kind, f"{found.name}/{file.name}", found.name, file.name, modified)
 
 
@@ -77,7 +79,11 @@ def _scan(folder: Path) -> "Iterator[os.DirEntry[str]]":
     except FileNotFoundError:
         return
     except OSError as error:
-        raise SettingsError(f"MEDIA_ROOT: {folder} cannot be listed: {error.strerror}") from error
+        raise _unlisted(folder, error) from error
+
+
+def _unlisted(folder: Path, error: OSError) -> SettingsError:
+    return SettingsError(f"MEDIA_ROOT: {folder} cannot be listed: {error.strerror}")
 
 
 def _kind(folder: str, file: "os.DirEntry[str]") -> Literal["picture", "staged", "other"]:
