@@ -38,10 +38,10 @@ class ImageFilter:
                 found.append(among(column, sorted(set(degrees))))
         found += matching("original_file_name", self.original_file_name, self.original_file_name_contains)
         if self.model_was_wrong is not None:
-            found.append(Condition("model_was_wrong = ?", (self.model_was_wrong,), fixes="model_was_wrong"))
+            found.append(Condition("model_was_wrong = ?", (self.model_was_wrong,), pins="model_was_wrong"))
         elif self.user_fix_degree is not None and {0, 360}.isdisjoint(self.user_fix_degree):
             # It follows, and leads to the few of a large dataset that were wrong.
-            found.append(Condition("model_was_wrong = 1", fixes="model_was_wrong"))
+            found.append(Condition("model_was_wrong = 1", pins="model_was_wrong"))
         return tuple(found)
 
 

@@ -11,11 +11,11 @@ LONGEST_TEXT = 255
 
 
 class Condition(NamedTuple):
-    """A piece of SQL for WHERE; every `?` has its argument. `fixes` names a column of which it leaves one value."""
+    """A piece of SQL for WHERE; every `?` has its argument. `pins` names a column of which it leaves one value."""
 
     sql: str
     args: tuple[Any, ...] = ()
-    fixes: str | None = None
+    pins: str | None = None
 
 
 NONE = Condition("1 = 0")
@@ -40,7 +40,7 @@ def _equal(column: str, text: str) -> Condition:
         return NONE
     # MySQL's = takes no notice of spaces at the end, and SQLite's LENGTH of what follows a NUL.
     same = f"{column} = ? AND LENGTH({column}) = LENGTH(?)"
-    return Condition(same, (text, text), fixes=column) if text else Condition(f"({column} IS NULL OR {same})", ("", ""))
+    return Condition(same, (text, text), pins=column) if text else Condition(f"({column} IS NULL OR {same})", ("", ""))
 
 
 def _containing(column: str, part: str) -> Condition:
@@ -56,7 +56,7 @@ class Table:
     """A table, the columns that are read of it (the key first), and the index that each order needs.
 
     `parent` is the column that nested lists are cut by; an index is named by (has a parent, ordered by). An index on
-    a column that a condition fixes gives the order by key as well, and no row that does not meet the condition.
+    a column that a condition pins gives the order by key as well, and no row that does not meet the condition.
     `tally` knows without counting how many rows each of some parents has, and for None how many there are.
     """
 

@@ -45,7 +45,7 @@ LIMIT, PARENT, AFTER, BEFORE, CONDITIONS = 0, 1, 2, 4, 6
 def statement(listing: Listing, wanted: Sequence[Wanted], read: tuple[str, ...], engine: str) -> tuple[str, list[Any]]:
     """The arms of all pages in one text, and their arguments. Of several pages, each row ends with its own's number."""
     table, order, narrowed = listing
-    conditions = tuple((each.sql, len(each.args), each.fixes) for each in narrowed) if narrowed else ()
+    conditions = tuple((each.sql, len(each.args), each.pins) for each in narrowed) if narrowed else ()
     given = [arg for condition in narrowed for arg in condition.args] if narrowed else ()
     arms: list[tuple[str, ...]] = []
     args: list[Any] = []
@@ -89,7 +89,7 @@ def _arms_of(
     order = order.reversed if backward else order
     start, end = _place(after, AFTER), _place(before, BEFORE)
     start, end = (end, start) if backward else (start, end)
-    column = order.column or _fixed(table, conditions, nested=nested)
+    column = order.column or _pinned(table, conditions, nested=nested)
     hint = f" FORCE INDEX ({table.indexes[nested, column]})" if engine == "mysql" else ""
     parent = (Condition(f"{table.parent} = ?", (PARENT,)),) if nested else ()
     bound = (_precedes(order, end),) if end else ()
@@ -117,7 +117,7 @@ def _numbered(conditions: tuple[tuple[str, int, str | None], ...]) -> Iterator[C
         at += count
 
 
-def _fixed(table: Table, conditions: tuple[tuple[str, int, str | None], ...], *, nested: bool) -> str | None:
+def _pinned(table: Table, conditions: tuple[tuple[str, int, str | None], ...], *, nested: bool) -> str | None:
     """The column by whose index the rows that meet the conditions are found without looking at others."""
     return next((column for _, _, column in conditions if column and (nested, column) in table.indexes), None)
 
@@ -130,11 +130,11 @@ def _arms(order: Order, start: Position | None) -> list[tuple[Condition, ...]]:
     key = Condition(f"pk {sign} ?", (start.pk,))
     if column is None:
         return [(key,)]
-    nothing = Condition(f"{column} IS NULL", fixes=column)
+    nothing = Condition(f"{column} IS NULL", pins=column)
     if start.value is None:
         return [(nothing, key)] if order.descending else [(nothing, key), (Condition(f"{column} IS NOT NULL"),)]
     arms = [
-        (Condition(f"{column} = ?", (start.value,), fixes=column), key),
+        (Condition(f"{column} = ?", (start.value,), pins=column), key),
         (Condition(f"{column} {sign} ?", (start.value,)),),
     ]
     return [*arms, (nothing,)] if order.descending else arms
@@ -155,9 +155,9 @@ def _precedes(order: Order, end: Position) -> Condition:
 def _sort(order: Order, conditions: Sequence[Condition], parent: str | None, indexed: str | None) -> str:
     # MySQL takes the index for the order only where the order names its columns, and MariaDB only where it leaves out
     # those of which there is one value.
-    fixed = {condition.fixes for condition in conditions}
+    pinned = {condition.pins for condition in conditions}
     direction = " DESC" if order.descending else ""
-    return ", ".join(f"{column}{direction}" for column in (parent, indexed, "pk") if column and column not in fixed)
+    return ", ".join(f"{column}{direction}" for column in (parent, indexed, "pk") if column and column not in pinned)
 
 
 def where(conditions: Sequence[Condition]) -> Condition:
