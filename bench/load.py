@@ -36,7 +36,7 @@ def shoot(
     pid: int,
     database_pid: int,
     *,
-    seconds: int = 3,
+    seconds: int,
     connections: int = 32,
     first: int = 0,
 ) -> Figures:

@@ -28,9 +28,7 @@ CREATED = Order("CREATED_AT")
 TITLE = Order("TITLE", "title")
 
 
-def conditions(
-    *, title: str | None = None, title_contains: str | None = None, is_untrained: bool | None = None
-) -> tuple[Condition, ...]:
+def conditions(*, title: str | None, title_contains: str | None, is_untrained: bool | None) -> tuple[Condition, ...]:
     """What a list of datasets is narrowed by; None asks for nothing."""
     found = [*matching("title", title, title_contains)]
     if is_untrained is not None:
@@ -38,7 +36,7 @@ def conditions(
     return tuple(found)
 
 
-async def untrained(database: Database, columns: tuple[str, ...] = TABLE.columns) -> Row:
+async def untrained(database: Database, columns: tuple[str, ...]) -> Row:
     """The open dataset's row; DatabaseUnavailable where there is none."""
     rows = await database.fetch(f"SELECT {', '.join(columns)} FROM {TABLE.name} WHERE untrained = 1")
     if not rows:

@@ -1,6 +1,5 @@
 """What is changed is told to those who follow: once, in order, and by whichever way they follow."""
 
-import asyncio
 import threading
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -9,12 +8,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from graphql_server import doctor
 from tests.chaos.mysql import stranger
 from tests.documents import doubled
 from tests.front_door import assert_refused, code
 from tests.live import CHANGES, IMAGES, MULTIPART, SSE, START, connected, cursor, events, following, parts, streaming
 from tests.photos import photo
+from tests.processes import command
 from tests.rows import sql, untrained_pk
 from tests.servers import Server, running, settings_for, statements_sent
 from tests.waiting import wait_until
@@ -144,10 +143,9 @@ def test_a_cursor_of_what_is_not_kept_any_more_is_refused(server: Server) -> Non
     for _ in range(2):
         server.save(photo())
     sql(server, "UPDATE dataset_change SET created_at = ?", [datetime.now(UTC) - timedelta(days=8)])
-    settings = server.settings
-    asyncio.run(
-        doctor.run(settings.database_url, settings.media_root, repair=True, grace_seconds=0, say=lambda _: None)
-    )
+    url, root = server.settings.database_url, server.settings.media_root
+    doctor = command("doctor", "--repair", DATABASE_URL=url, MEDIA_ROOT=str(root))
+    assert doctor.returncode == 0, doctor.stderr
     ((newest,),) = sql(server, "SELECT pk FROM dataset_change")
     with following(server, after=START) as client:
         assert client.error() == "CURSOR_EXPIRED"

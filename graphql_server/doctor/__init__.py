@@ -19,7 +19,6 @@ from graphql_server.doctor import expired, files, rows
 from graphql_server.doctor.report import Examination, Progress, Report
 from graphql_server.errors import SettingsError
 from graphql_server.media import Media
-from graphql_server.settings import Settings
 
 STATEMENT_SECONDS = 60.0  # counting a million rows on a cold disk takes longer than a request may
 CONNECTIONS = 4
@@ -31,8 +30,8 @@ async def run(
     *,
     repair: bool,
     grace_seconds: float,
-    max_pixels: int = Settings.max_pixels,
-    say: Callable[[str], None] = print,
+    max_pixels: int,
+    say: Callable[[str], None],
 ) -> int:
     """Examine a database and its media folder, and say what was found; gives the exit status.
 
