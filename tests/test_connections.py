@@ -118,6 +118,18 @@ def test_a_broken_body_that_was_to_be_asked_for_is_refused_without_an_error_in_t
         assert [line["event"] for line in logged if line["log_level"] == "error"] == []
 
 
+def test_a_broken_body_behind_another_request_ends_the_connection_with_the_answer_to_that(
+    database_url: str, media_root: Path
+) -> None:
+    broken = b"POST /graphql HTTP/1.1\r\nhost: here\r\ncontent-type: application/json\r\n"
+    broken += b"transfer-encoding: chunked\r\n\r\nzz\r\n"
+    with running(settings_for(database_url, media_root)) as server, connected(server.url) as connection:
+        connection.sendall(GET.replace(b"/0", b"/healthz") * 2 + broken)
+        received = until_closed(connection)
+    assert received.count(b"HTTP/1.1 ") == received.count(b"HTTP/1.1 200 OK\r\n") == 2
+    assert received.count(b"connection: close\r\n") == 1
+
+
 def test_a_websocket_outlives_the_time_of_the_connection_that_it_was(database_url: str, media_root: Path) -> None:
     with running(settings_for(database_url, media_root)) as server, connected(server.url) as connection:
         connection.sendall(GET)

@@ -193,6 +193,10 @@ class Protocol(Connection):
         if "traffic" in self.app_state:
             self.app_state["traffic"].refuse(status)
         self._left = LEFT_BYTES
+        if self.pipeline and self.cycle.more_body:
+            # What is wrong is its body, so that it never can have its turn.
+            self.pipeline.popleft()
+            self.cycle = self.pipeline[0] if self.pipeline else self._running
         answering = self._answering
         if answering and (self.pipeline or answering.response_started or not answering.more_body):
             answering.keep_alive = False
