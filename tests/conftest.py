@@ -11,7 +11,9 @@ import pytest
 import structlog
 
 from graphql_server import migrations
+from graphql_server.media import Media
 from tests import mysql
+from tests.media import KEYS
 from tests.processes import started
 from tests.servers import Server, UserServer, running, settings_for
 
@@ -90,6 +92,13 @@ def database_url(engine: str, request: pytest.FixtureRequest, tmp_path: Path) ->
 @pytest.fixture
 def media_root(tmp_path: Path) -> Path:
     return tmp_path / "media"
+
+
+@pytest.fixture
+def media(media_root: Path) -> Media:
+    """A folder of pictures."""
+    media_root.mkdir()
+    return Media(media_root, "/media", KEYS, 3600)
 
 
 @pytest.fixture
