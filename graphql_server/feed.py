@@ -22,7 +22,7 @@ from graphql_server.errors import CursorExpired, DatabaseUnfit, TooSlow, Unavail
 POLL_SECONDS = 0.5
 PAUSE_SECONDS = 0.02  # between two reads, so that a storm of saves is read in batches
 BATCH = 500
-RECENT = 1000
+RECENT = 10_000  # more than are written while one transaction lasts
 # Machines' clocks differ by less; what is older than this was settled long ago.
 SETTLED = timedelta(seconds=60)
 LARGEST = 2**63 - 1
@@ -144,12 +144,17 @@ class Feed:
 
     async def _begin(self) -> None:
         """Find the key up to which nothing can be added any more, and what is already after it."""
-        settled = datetime.now(UTC) - SETTLED
-        rows = await self._database.fetch(
-            "SELECT pk, created_at < ?, created_at FROM dataset_change ORDER BY pk DESC LIMIT ?", [settled, RECENT]
+        # MariaDB would look at all changes where both were one statement.
+        settled = await self._database.fetch(
+            "SELECT pk FROM dataset_change WHERE created_at < ? ORDER BY created_at DESC, pk DESC LIMIT 1",
+            [datetime.now(UTC) - SETTLED],
         )
-        made = {pk: created_at for pk, _, created_at in rows}
-        told = max((pk for pk, old, _ in rows if old), default=min(made) if len(made) == RECENT else 0)
+        first = settled[0][0] if settled else 0
+        rows = await self._database.fetch(
+            "SELECT pk, created_at FROM dataset_change WHERE pk >= ? ORDER BY pk DESC LIMIT ?", [first, RECENT]
+        )
+        made: dict[int, object] = dict(rows)
+        told = min(made, default=0) if settled or len(made) == RECENT else 0
         while told + 1 in made:
             told += 1
         self._told, self._made = told, made.get(told)
