@@ -14,7 +14,7 @@ export function Pictures() {
       {pictures.map(({ url, degree, caption }, index) => (
         <li key={index}>
           <div>
-            {/* Degrees are counter-clockwise, CSS turns clockwise; the browser has applied EXIF already. */}
+            {/* Degrees are counter-clockwise, CSS turns clockwise; the browser has applied a JPEG's EXIF already. */}
             <img src={url} alt="" loading="lazy" style={{ transform: `rotate(${-(degree ?? 0)}deg)` }} />
           </div>
           <span title={caption}>{caption}</span>

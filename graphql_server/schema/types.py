@@ -131,7 +131,9 @@ class Image(Node):
     pk: int = column("pk", "The key that the predecessor's clients know.")
     original_file_name: str = column("original_file_name", "The name of the file as it was uploaded.", otherwise="")
     uuid_file_name: str = column("uuid_file_name", "The name of the file as it is stored.", otherwise="")
-    exif_degree: Degree | None = column("exif_degree", "The turn that the photo's EXIF orientation asks for.")
+    exif_degree: Degree | None = column(
+        "exif_degree", "The turn that the photo's EXIF asks for, 0 where that is mirrored; or the one that was sent."
+    )
     model_degree: Degree | None = column(
         "model_degree",
         "The turn that the model asks for after EXIF is applied; 0 and 360 mean that the photo is upright already.",
