@@ -4,10 +4,9 @@ from graphql_server import tallies
 from graphql_server.listings import Order, Table
 from graphql_server.models import ImageInfo, columns_of
 
-COLUMNS = columns_of(ImageInfo, without="unique_sha256")
 TABLE = Table(
     name="image_info",
-    columns=COLUMNS,
+    columns=columns_of(ImageInfo, without="unique_sha256"),
     parent="dataset_info_pk",
     indexes={
         (True, None): "image_info_dataset_pk",

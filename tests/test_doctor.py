@@ -24,7 +24,7 @@ import pytest
 from graphql_server.cli import main
 from graphql_server.engines.mysql import MySQLSession
 from graphql_server.engines.sqlite import SqliteSession
-from graphql_server.images import COLUMNS
+from graphql_server.images import TABLE
 from tests import mysql
 from tests.photos import photo
 from tests.rows import COUNTING
@@ -579,7 +579,7 @@ def test_what_a_server_saved_that_knew_of_no_tallies_is_counted_by_repair(
 ) -> None:
     """As servers of an older version do beside a newer one's."""
     image = server.save(photo())
-    columns = ", ".join(column for column in COLUMNS if column not in ("pk", "uuid_file_name"))
+    columns = ", ".join(column for column in TABLE.columns if column not in ("pk", "uuid_file_name"))
     copy = f"SELECT 'other.jpg', {columns} FROM image_info WHERE pk = {image['pk']}"
     sql(database_url, f"INSERT INTO image_info (uuid_file_name, {columns}) {copy}")
     count = "{ images { totalCount } untrained { images { totalCount } } }"
