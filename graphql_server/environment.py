@@ -10,7 +10,7 @@ ORIGIN = re.compile(r"(?!http:.*:80$|https:.*:443$)https?://([a-z0-9._-]+|\[[0-9
 OUR_PATHS = ("/graphql", "/graphiql", "/healthz", "/readyz")
 LAST_PORT = 65535
 ENCODE = "; in a user's name and a password / ? # @ : [ ] and % are written as %2F %3F %23 %40 %3A %5B %5D and %25"
-KEY_LENGTH = 32  # characters; shorter signing keys can be guessed
+KEY_LENGTH = 32  # characters; shorter keys can be guessed
 # What stands in public repositories, the predecessor's included, or is easily guessed, protects nothing.
 KNOWN_SECRETS = ("changeme", "secret", "admin@naver.com", "1234", "password", "0123456789abcdef")
 
@@ -112,7 +112,7 @@ def path_or_address(text: str) -> str:
     return url if url.startswith("/") else web_address(url)
 
 
-def signing_keys(text: str) -> tuple[str, ...]:
+def secret_keys(text: str) -> tuple[str, ...]:
     keys = _parts(text)
     if not keys:
         raise ValueError("must hold at least one key")

@@ -18,7 +18,7 @@ from graphql_server.environment import (
     path_or_off,
     port_of,
     seconds,
-    signing_keys,
+    secret_keys,
     switch,
     utf8,
 )
@@ -56,7 +56,7 @@ class Settings:
     media_url_seconds: int = _setting(integer(1, 31_536_000), 3600)
     media_signing_key: tuple[str, ...] = _needed(
         "signs the urls of images; several keys, separated by commas: the first signs, all are accepted",
-        signing_keys,
+        secret_keys,
         secret=True,
     )
     max_upload_bytes: int = _setting(integer(1, 1 << 31), 20 * 1024 * 1024)
@@ -84,7 +84,7 @@ class Settings:
     graphiql: bool = _setting(switch, default=False)
     introspection: bool = _setting(switch, default=False)
     persisted_operations: Path | None = _setting(path_or_off, None)
-    gateway_secret: tuple[str, ...] = _setting(signing_keys, (), secret=True)
+    gateway_secret: tuple[str, ...] = _setting(secret_keys, (), secret=True)
     cors_origins: tuple[str, ...] = _setting(origins, ())
     metrics: tuple[str, int] | None = _setting(listener_or_off, None)
     log_format: str = _setting(choice("json", "text"), "json")
