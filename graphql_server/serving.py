@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 WORKER_SECONDS = 30
 # After so long, one that could not start is tried again, if others serve meanwhile.
 RETRY_SECONDS = 10.0
-TRACES = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+# The standard's variables; what is said of traces alone goes before.
+ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -80,12 +82,12 @@ def _end_with_supervisor() -> None:
 
 def traced(environ: Mapping[str, str]) -> "type[Tracing] | None":
     """What makes spans, if OpenTelemetry's own variables ask for any; SettingsError where it cannot."""
-    endpoint = next((name for name in TRACES if environ.get(name)), None)
+    endpoint, protocol = (next(filter(environ.get, names), None) for names in (ENDPOINTS, PROTOCOLS))
     off = environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or environ.get("OTEL_TRACES_EXPORTER") == "none"
     if endpoint is None or off:
         return None
-    if environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf") != "http/protobuf":
-        raise SettingsError("OTEL_EXPORTER_OTLP_PROTOCOL: only http/protobuf is spoken")
+    if protocol and environ[protocol] != "http/protobuf":
+        raise SettingsError(f"{protocol}: only http/protobuf is spoken")
     try:
         web_address(utf8(environ[endpoint]))
     except ValueError as error:

@@ -206,9 +206,12 @@ asyncio.run(main())
 def test_an_address_without_the_library_and_a_protocol_that_is_not_spoken_are_one_line(tmp_path: Path) -> None:
     environ = settings_of(f"sqlite://{tmp_path / 'test.db'}", tmp_path / "media", "http://127.0.0.1:9/")
     given = {**environ, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
-    done = command("serve", **given, OTEL_EXPORTER_OTLP_PROTOCOL="grpc")
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "OTEL_EXPORTER_OTLP_PROTOCOL" in done.stderr
+    for name in ("OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"):
+        done = command("serve", **given, **{name: "grpc"})
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert f"{name}: only" in done.stderr
+    given["OTEL_EXPORTER_OTLP_PROTOCOL"] = "grpc"
+    given["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"] = "http/protobuf"
     (tmp_path / "opentelemetry.py").write_text("raise ImportError('not installed')")
     done = command("serve", **given, PYTHONPATH=str(tmp_path))
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
