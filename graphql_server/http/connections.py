@@ -54,9 +54,9 @@ class Connection(HttpToolsProtocol):
     def _start(self, exchange: Exchange) -> None:
         self._running = exchange
         exchange.task = self.loop.create_task(exchange.run(self.app))
-        self.tasks.add(exchange.task)  # until it says that it has left; to be called back takes a turn of the loop
+        self.tasks.add(exchange.task)  # until it says that it has finished; to be called back takes a turn of the loop
 
-    def left(self, exchange: Exchange) -> None:
+    def finished(self, exchange: Exchange) -> None:
         self.tasks.discard(exchange.task)
 
     def on_body(self, body: bytes) -> None:

@@ -49,7 +49,7 @@ class Carrier(Protocol):
         """Nothing comes behind what was written."""
         ...
 
-    def left(self, exchange: "Exchange") -> None:
+    def finished(self, exchange: "Exchange") -> None:
         """The application has come to its end, some time after its answer."""
         ...
 
@@ -128,7 +128,7 @@ class Exchange:
                 log.error("The application has given no whole answer.")
         if not self.over:
             self._break_off()
-        self._connection.left(self)
+        self._connection.finished(self)
 
     def _break_off(self) -> None:
         if self.response_started and not self._head:

@@ -76,12 +76,14 @@ class GraphQL:
         began, token = time.perf_counter(), token_of(headers)
         context, queries = self._service.context(token), scope["method"] == "GET"
         try:
-            if queries or not requests.is_form(headers):
-                operation = await (
-                    self._plain.of_string(scope["query_string"], context.user)
-                    if queries
-                    else self._plain.of_body(headers, receive, context.user)
-                )
+            if not queries and requests.is_form(headers):
+                async with self._forms.operation(headers, receive, context.user) as operation:
+                    answer = await self._service.answer(operation, context, headers, subscriptions=False)
+            else:
+                if queries:
+                    operation = await self._plain.of_string(scope["query_string"], context.user)
+                else:
+                    operation = await self._plain.of_body(headers, receive, context.user)
                 answer = await self._service.answer(
                     operation,
                     context,
@@ -90,9 +92,6 @@ class GraphQL:
                     subscriptions=wishes.stream is not None,
                     in_parts=wishes.parts,
                 )
-            else:
-                async with self._forms.operation(headers, receive, context.user) as operation:
-                    answer = await self._service.answer(operation, context, headers, subscriptions=False)
         except (Unauthenticated, UserServerUnavailable) as error:
             answer = refused(error)
         except BadRequest as error:
