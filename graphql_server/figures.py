@@ -109,10 +109,10 @@ class Statements:
 
 
 class Questions:
-    """Tokens whose answer was remembered, those whose was not, and what the user server then answered."""
+    """Tokens whose answer was remembered, those about which the user server was asked, and what it answered."""
 
     def __init__(self) -> None:
-        self.remembered = self.forgotten = 0
+        self.remembered = self.asked = 0
         self.answers = {answer: Durations() for answer in ("accepted", "refused", "unavailable")}
 
 

@@ -58,7 +58,7 @@ class Users:
         if self._refused.get(key):
             self.figures.remembered += 1
         else:
-            self.figures.forgotten += 1
+            self.figures.asked += 1
             user = await self._share(key, token)
         if user is None:
             raise Unauthenticated("The user server refuses this token.")

@@ -93,7 +93,7 @@ class Figures(Collector):
 
     def _users(self) -> Iterable[Metric]:
         figures = self.users.figures
-        sources = {"remembered": figures.remembered, "user_server": figures.forgotten}
+        sources = {"remembered": figures.remembered, "user_server": figures.asked}
         yield _counter("tokens", "Tokens, judged from memory or by the user server.", sources, "source")
         yield _histogram("user_server_duration", "Answers of the user server.", figures.answers, "answer")
 
