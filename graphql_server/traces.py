@@ -31,7 +31,7 @@ from graphql_server.errors import DatasetServerError
 from graphql_server.figures import route_of
 from graphql_server.schema.answers import Answer
 from graphql_server.schema.context import Context
-from graphql_server.schema.execution import Executor
+from graphql_server.schema.execution import SUBSCRIPTION, Executor
 from graphql_server.schema.operations import Operation
 from graphql_server.schema.parts import Parts
 from graphql_server.user_servers import HttpUserServer
@@ -128,17 +128,18 @@ def _watch(tracer: Tracer, thing: object, method: str, name: str, kind: SpanKind
 
 
 def _watch_operations(tracer: Tracer, executor: Executor) -> None:
-    """Of an answer in parts, the span ends with the first."""
+    """Of an answer in parts, the span ends with the first, and that of a subscription when it has begun."""
     run = executor.run
 
-    async def watched(operation: Operation, context: Context, **options: Any) -> Answer | Parts:
+    async def watched(operation: Operation, context: Context, **taken: bool) -> Answer | Parts | AsyncGenerator[Answer]:
         with _span(tracer, "graphql") as span:
-            answer = await run(operation, context, **options)
-            span.update_name(f"graphql {answer.operation}")
-            span.set_attribute("graphql.operation.type", answer.operation)
+            answer = await run(operation, context, **taken)
+            kind = SUBSCRIPTION if isinstance(answer, AsyncGenerator) else answer.operation
+            span.update_name(f"graphql {kind}")
+            span.set_attribute("graphql.operation.type", kind)
             if operation.name:
                 span.set_attribute("graphql.operation.name", operation.name)
-            for code in answer.codes:
+            for code in () if isinstance(answer, AsyncGenerator) else answer.codes:
                 _fail(span, code)
             return answer
 

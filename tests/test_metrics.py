@@ -105,6 +105,25 @@ def test_a_document_that_many_send_at_once_is_prepared_once(watched: Server, pla
     assert value(now, "documents_total", source="remembered") == 63
 
 
+@pytest.mark.parametrize("way", ["a stream", "a WebSocket"])
+def test_a_document_is_looked_for_once_also_where_it_may_be_a_subscription(
+    watched: Server, place: str, way: str
+) -> None:
+    if way == "a stream":
+        for _ in range(3):
+            watched.post(QUERY, accept="application/json, text/event-stream")
+    else:
+        with connected(watched) as client:
+            client.begin()
+            for _ in range(3):
+                client.subscribe(QUERY)
+                client.event()
+                assert client.receive()["type"] == "complete"
+    now = read(place)
+    assert value(now, "documents_total", source="prepared") == 1
+    assert value(now, "documents_total", source="remembered") == 2
+
+
 def test_subscribers_are_counted_while_they_follow_and_by_what_ends_them(watched: Server, place: str) -> None:
     saved = watched.save(photo())["pk"]
     with following(watched) as client, streaming(watched, SSE) as sse, streaming(watched, MULTIPART) as multipart:

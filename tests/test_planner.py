@@ -24,6 +24,7 @@ from graphql_server.schema.context import Context
 from graphql_server.schema.execution import Executor, build_schema
 from graphql_server.schema.limits import Limits
 from graphql_server.schema.operations import Operation
+from graphql_server.schema.parts import Parts
 from tests.operations import Made, Maker
 from tests.parts import Merged, merged
 from tests.photos import photo
@@ -114,6 +115,7 @@ async def in_parts(executor: Executor, parts: Opened, made: Made) -> Merged | No
     answer = await executor.run(Operation(made.query, made.variables), context, in_parts=True)
     if isinstance(answer, Answer):
         return None
+    assert isinstance(answer, Parts)
     return merged([orjson.loads(orjson.dumps(body)) async for body in answer.bodies()])
 
 

@@ -78,7 +78,7 @@ class GraphQL:
         try:
             if not queries and requests.is_form(headers):
                 async with self._forms.operation(headers, receive, context.user) as operation:
-                    answer = await self._service.answer(operation, context, headers, subscriptions=False)
+                    answer = await self._service.answer(operation, context, headers)
             else:
                 if queries:
                     operation = await self._plain.of_string(scope["query_string"], context.user)

@@ -2,8 +2,6 @@
 
 from collections.abc import AsyncGenerator, Awaitable, Mapping
 
-from graphql import OperationType
-
 from graphql_server.album import Album
 from graphql_server.errors import NotPersisted, Unauthenticated, UserServerUnavailable
 from graphql_server.feed import Feed
@@ -33,44 +31,21 @@ class Service:
         return Context(self._album, self._feed, self.users, token)
 
     def answer(
-        self,
-        operation: Operation,
-        context: Context,
-        headers: Mapping[bytes, bytes],
-        *,
-        mutations: bool = True,
-        subscriptions: bool = True,
-        in_parts: bool = False,
+        self, operation: Operation, context: Context, headers: Mapping[bytes, bytes], **taken: bool
     ) -> Awaitable[Answer | Parts | AsyncGenerator[Answer]]:
-        """Answer an operation; an answer for each event where it is a subscription.
-
-        The client takes what is asked for here, `in_parts` what a query puts off. Raises BadRequest for other types of
-        operation, of which queries are always taken.
-        """
+        """Answer an operation; what is `taken` is as `Executor.run` has it."""
         # Of most there is nothing to be found out first, and a coroutine more costs as much as to count them.
-        if operation.document_id or self._persisted.always or subscriptions:
-            return self._resolved(
-                operation, context, headers, mutations=mutations, subscriptions=subscriptions, in_parts=in_parts
-            )
-        return self.executor.run(operation, context, mutations=mutations, in_parts=in_parts)
+        if operation.document_id or self._persisted.always:
+            return self._resolved(operation, context, headers, taken)
+        return self.executor.run(operation, context, **taken)
 
     async def _resolved(
-        self,
-        operation: Operation,
-        context: Context,
-        headers: Mapping[bytes, bytes],
-        *,
-        mutations: bool,
-        subscriptions: bool,
-        in_parts: bool,
+        self, operation: Operation, context: Context, headers: Mapping[bytes, bytes], taken: Mapping[str, bool]
     ) -> Answer | Parts | AsyncGenerator[Answer]:
-        if operation.document_id or self._persisted.always:
-            sent = operation.query
-            try:
-                operation = await self._persisted.resolve(operation, context, headers)
-            except (NotPersisted, Unauthenticated, UserServerUnavailable) as error:
-                return refused(error)
-            self.named += not sent
-        if subscriptions and await self.executor.kind(operation, context) is OperationType.SUBSCRIPTION:
-            return await self.executor.subscribe(operation, context)
-        return await self.executor.run(operation, context, mutations=mutations, in_parts=in_parts)
+        sent = operation.query
+        try:
+            operation = await self._persisted.resolve(operation, context, headers)
+        except (NotPersisted, Unauthenticated, UserServerUnavailable) as error:
+            return refused(error)
+        self.named += not sent
+        return await self.executor.run(operation, context, **taken)

@@ -162,7 +162,8 @@ class Connection:
 
     async def _answered(self, name: str, operation: Operation, began: float) -> bool:
         """Send every answer; false where the operation was refused, which is its last message."""
-        answers = await self._service.answer(operation, self._service.context(self._token), self._headers)
+        context = self._service.context(self._token)
+        answers = await self._service.answer(operation, context, self._headers, subscriptions=True)
         if isinstance(answers, Answer):
             self._service.operations.add(answers.operation, answers.outcome, answers.codes, began)
             return await self._sent(name, answers)

@@ -80,11 +80,18 @@ class Executor:
         self.planned = self.handed_over = 0
 
     async def run(
-        self, operation: Operation, context: Context, *, mutations: bool = True, in_parts: bool = False
-    ) -> Answer | Parts:
-        """Run an operation, `in_parts` where a query puts something off; without `mutations` (HTTP GET) only queries.
+        self,
+        operation: Operation,
+        context: Context,
+        *,
+        mutations: bool = True,
+        subscriptions: bool = False,
+        in_parts: bool = False,
+    ) -> Answer | Parts | AsyncGenerator[Answer]:
+        """Run an operation: an answer, parts, or an answer for each event where it is a subscription.
 
-        Raises BadRequest for what is not run so.
+        The client takes what is asked for here, `in_parts` what a query puts off. Raises BadRequest for other types of
+        operation, of which queries are always taken.
         """
         try:
             with Deadline(self._deadlines, self._seconds) as deadline:
@@ -96,7 +103,7 @@ class Executor:
                 if isinstance(checked, Answer):
                     return checked
                 document, ready = checked
-                _check_kind(ready.node.operation, mutations=mutations)
+                _check_kind(ready.node.operation, mutations=mutations, subscriptions=subscriptions)
                 if in_parts and document.puts_off(ready, operation.variables):
                     context.hurry(deadline.end, self._seconds)
                     return await self._as_put_off(document, operation, context)
@@ -113,9 +120,12 @@ class Executor:
 
     async def _run(
         self, ready: Ready, plan: Plan | Payloads | None, operation: Operation, context: Context, deadline: Deadline
-    ) -> Answer:
+    ) -> Answer | AsyncGenerator[Answer]:
         """Run an operation by graphql-core, which leaves the payloads of a mutation to a plan where there is one."""
         kind = ready.node.operation
+        if kind is OperationType.SUBSCRIPTION:
+            deadline.lift()
+            return await self._subscribe(ready, operation, context)
         if isinstance(plan, Payloads):
             result = self._with_payloads(plan, ready.document, operation, context)
         else:
@@ -133,18 +143,9 @@ class Executor:
         result = await self._by_core(document.sent, operation, context, PartingExecutor)
         return answer_of(result, "query") if isinstance(result, ExecutionResult) else Parts(result)
 
-    async def kind(self, operation: Operation, context: Context) -> OperationType | None:
-        """Whether it is a query, a mutation or a subscription; None where it is refused."""
-        document = await self.documents.get(operation.query, context.known)
-        ready = document.operation(operation.name) if isinstance(document, Document) else None
-        return ready.node.operation if ready else None
-
-    async def subscribe(self, operation: Operation, context: Context) -> Answer | AsyncGenerator[Answer]:
+    async def _subscribe(self, ready: Ready, operation: Operation, context: Context) -> Answer | AsyncGenerator[Answer]:
         """Begin a subscription: an answer for each event, or the refusal."""
-        checked = self._checked(operation, await self.documents.get(operation.query, context.known))
-        if isinstance(checked, Answer):
-            return checked
-        begun = subscribe(self._schema, checked[0].node, **self._options(operation, context))
+        begun = subscribe(self._schema, ready.document, **self._options(operation, context))
         results = await begun if isawaitable(begun) else begun
         if not isinstance(results, ExecutionResult):
             return _answers(results)
@@ -223,8 +224,8 @@ class Executor:
         }
 
 
-def _check_kind(kind: OperationType, *, mutations: bool) -> None:
-    if kind is OperationType.SUBSCRIPTION:
+def _check_kind(kind: OperationType, *, mutations: bool, subscriptions: bool) -> None:
+    if not subscriptions and kind is OperationType.SUBSCRIPTION:
         raise BadRequest(ONLY_STREAMS, 406, "NOT_ACCEPTABLE")
     if not mutations and kind is OperationType.MUTATION:
         raise BadRequest("GET only queries; send mutations by POST.", 405, "METHOD_NOT_ALLOWED")
