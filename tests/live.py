@@ -21,6 +21,14 @@ CHANGES = """subscription($pk: Int, $after: String) {
 }"""
 SSE = "text/event-stream"
 MULTIPART = "multipart/mixed;boundary=graphql;subscriptionSpec=1.0,application/json"
+UPGRADE = b"""GET /graphql HTTP/1.1\r
+host: here\r
+upgrade: websocket\r
+connection: upgrade\r
+sec-websocket-version: 13\r
+sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r
+sec-websocket-protocol: graphql-transport-ws\r
+"""
 
 
 def cursor(pk: int) -> str:
@@ -130,3 +138,9 @@ def parts(response: httpx.Response) -> Iterator[Any]:
             if begun:
                 yield orjson.loads(part.partition("\r\n\r\n")[2])
             begun = True
+
+
+def masked(text: bytes) -> bytes:
+    """A text as the frame of a client whose mask changes nothing."""
+    assert len(text) < 126
+    return bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text

@@ -15,6 +15,8 @@ from tests.servers import Server
 # What Apollo Client 4 sends with its handler of GraphQL 17.
 ACCEPT = "multipart/mixed;incrementalSpec=v0.2,application/graphql-response+json,application/json;q=0.9"
 TYPE = "multipart/mixed;boundary=graphql;incrementalSpec=v0.2"
+# 2 kB for each image.
+MUCH = " ".join(f"url{number}: url" for number in range(20))
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Rows put into the database by statements: lists need many rows, and no files."""
 
 import asyncio
+import base64
 import sqlite3
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -109,3 +110,7 @@ def _naive(arg: Any) -> Any:
 
 def _text(arg: Any) -> Any:
     return arg.astimezone(UTC).isoformat(" ") if isinstance(arg, datetime) else arg
+
+
+def global_id(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()

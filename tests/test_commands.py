@@ -26,7 +26,7 @@ from graphql_server.settings import Settings, setting
 from tests import mysql
 from tests.holdings import assert_whole, files_in
 from tests.live import MULTIPART, SSE, events, following, parts, streaming
-from tests.parts import merged, parting, parts_of
+from tests.parts import MUCH, merged, parting, parts_of
 from tests.photos import photo
 from tests.processes import (
     PROJECT,
@@ -42,7 +42,6 @@ from tests.processes import (
 )
 from tests.rows import put_images, untrained_pk
 from tests.servers import KEY, SAVE_FIX, TOKEN, Server, settings_for
-from tests.test_parts import MUCH
 from tests.waiting import wait_until
 
 FIELDS = [field.name for field in dataclasses.fields(Settings)]

@@ -17,9 +17,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from graphql_server.http import inlet, protocol
 from graphql_server.http.connections import LEFT_SECONDS
+from tests.live import UPGRADE, masked
 from tests.servers import TOKEN, listening, running, settings_for
-from tests.test_request_log import UPGRADE
-from tests.test_websocket import masked
 
 IDLE = 0.4
 GET = b"GET /0 HTTP/1.1\r\nhost: here\r\n\r\n"

@@ -17,8 +17,8 @@ from tests.holdings import assert_whole, holdings
 from tests.parts import ask, merged
 from tests.photos import photo
 from tests.processes import free_port
+from tests.scrapes import await_value, read, value
 from tests.servers import Server, running, settings_for
-from tests.test_metrics import await_value, read, value
 from tests.waiting import wait_until
 
 SECONDS = 2.0

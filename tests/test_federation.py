@@ -1,6 +1,5 @@
 """What a gateway does: it reads the schema, and asks for objects by their keys."""
 
-import base64
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,7 @@ from graphql import ObjectTypeDefinitionNode, StringValueNode, parse
 from graphql_server.schema.connections import PAGE
 from graphql_server.schema.cost import FIX_COST
 from graphql_server.schema.query import MOST_MALFORMED
-from tests.rows import Reader, put_datasets, put_images, serving, untrained_pk
+from tests.rows import Reader, global_id, put_datasets, put_images, serving, untrained_pk
 from tests.servers import Server, statements_sent
 
 ENTITIES = """query($representations: [_Any!]!) {
@@ -39,10 +38,6 @@ def library(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         # The images' keys are not the datasets', so that one type's rows cannot pass for the other's.
         put_images(server, datasets[1], names)
         yield Library(server, datasets, put_images(server, datasets[2], names))
-
-
-def global_id(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()
 
 
 def by_pk(name: str, pk: int) -> dict[str, Any]:

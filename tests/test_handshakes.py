@@ -9,9 +9,9 @@ import orjson
 import pytest
 
 from tests.front_door import JSON, QUERY
+from tests.live import UPGRADE
 from tests.servers import Server
 from tests.shared import sharing
-from tests.test_request_log import UPGRADE
 
 KEY = b"sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 

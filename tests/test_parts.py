@@ -16,12 +16,12 @@ from tests.chaos.mysql import stranger
 from tests.front_door import JSON, RESPONSE, assert_refused
 from tests.live import connected
 from tests.nginx import fronting
-from tests.parts import ACCEPT, TYPE, ask, merged, parting, parts_of
+from tests.parts import ACCEPT, MUCH, TYPE, ask, merged, parting, parts_of
 from tests.photos import photo
 from tests.processes import free_port
 from tests.rows import IMAGE, Reader, put_datasets, put_images, serving, sql, untrained_pk
+from tests.scrapes import await_value, read, value
 from tests.servers import KEY, Server, running, settings_for, statements_sent
-from tests.test_metrics import await_value, read, value
 from tests.waiting import wait_until
 
 IMAGES = 350  # of each dataset
@@ -59,9 +59,6 @@ QUERIES = {
     "an error after others": """{ untrained { pk ... @defer { title }
         ... @defer { images(first: 1001) { totalCount } } } }""",
 }
-
-# 2 kB for each image.
-MUCH = " ".join(f"url{number}: url" for number in range(20))
 
 
 @pytest.fixture(scope="module", params=["sqlite", "mysql"])

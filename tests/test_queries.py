@@ -9,7 +9,7 @@ import pytest
 
 from tests.holdings import ask
 from tests.photos import photo
-from tests.rows import Reader, put, put_datasets, put_images, serving, untrained_pk
+from tests.rows import Reader, global_id, put, put_datasets, put_images, serving, untrained_pk
 from tests.servers import Server, running, statements_sent
 
 NODES = """query($ids: [ID!]!) {
@@ -43,10 +43,6 @@ def fill(server: Server, datasets: list[int], count: int) -> dict[int, list[int]
     """Put `count` images into each dataset, all by one statement; their keys go round the datasets."""
     pks = put_images(server, 0, [{"dataset_info_pk": pk} for pk in datasets * count])
     return {pk: pks[at :: len(datasets)] for at, pk in enumerate(datasets)}
-
-
-def global_id(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()
 
 
 def counted(server: Server, query: str, **variables: Any) -> tuple[dict[str, Any], int]:

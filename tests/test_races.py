@@ -9,13 +9,12 @@ from typing import Any
 import pytest
 
 from graphql_server import album, disk
-from graphql_server.database import Database
 from tests import mysql
-from tests.chaos.mysql import await_lock
 from tests.holdings import IMAGES, ask, assert_whole
 from tests.photos import photo
 from tests.processes import server_of, settings_of, started, users_listening
-from tests.servers import Server, running, settings_for, statements_sent
+from tests.rivals import name_against_a_rival
+from tests.servers import Server, running, settings_for
 from tests.together import CREATE, REMOVE, asking, at_once, saving
 
 TITLED = "SELECT title FROM dataset_info WHERE untrained IS NULL"
@@ -101,28 +100,6 @@ def test_a_deadlock_is_tried_again_and_the_client_does_not_hear_of_it(servers: l
     assert answer["data"]["createDataset"]["dataset"]["title"] == "Lunch"
     assert updates == 2
     assert_whole(server.settings)
-
-
-async def name_against_a_rival(server: Server) -> tuple[dict[str, Any], int]:
-    """Name the dataset while somebody holds the title and then wants the dataset; gives the answer and the tries."""
-    database = await Database.open(server.settings.database_url)
-    with statements_sent() as sent:
-        async with database.engine.session() as rival:
-            await rival.begin()
-            # With many rows the rival is the costlier one to roll back, so that the server has to give way.
-            for key in ("lunch", *(f"title {number}" for number in range(20))):
-                await rival.fetch("INSERT INTO dataset_info (title_key) VALUES (?)", [key])
-            naming = asyncio.create_task(asyncio.to_thread(server.result, CREATE, {"title": "Lunch"}))
-            await asyncio.to_thread(await_lock, server.settings.database_url)
-            await rival.fetch("SELECT pk FROM dataset_info WHERE untrained = 1 FOR UPDATE")
-            await rival.rollback()
-        answer = await naming
-    await database.close()
-    return answer, updates_in(sent)
-
-
-def updates_in(statements: list[str]) -> int:
-    return sum(statement.startswith("UPDATE `dataset_info`") for statement in statements)
 
 
 @pytest.mark.parametrize("engine", ["mysql"])

@@ -12,6 +12,7 @@ import pytest
 from graphql_server import migrations
 from tests.front_door import QUERY
 from tests.holdings import ask
+from tests.live import UPGRADE
 from tests.processes import Process, settings_of, started, users_listening
 from tests.rows import IMAGE
 from tests.servers import TOKEN
@@ -98,16 +99,6 @@ def test_expected_errors_leave_no_error_in_the_log(process: Process) -> None:
     answer = post(process, "mutation { removeImage(input: {pk: 0}) { image { pk } } }")
     lines = [line for line in process.log() if line.get("request_id") == answer.headers["x-request-id"]]
     assert {line["level"] for line in lines} <= {"debug", "info"}
-
-
-UPGRADE = b"""GET /graphql HTTP/1.1\r
-host: here\r
-upgrade: websocket\r
-connection: upgrade\r
-sec-websocket-version: 13\r
-sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r
-sec-websocket-protocol: graphql-transport-ws\r
-"""
 
 
 def test_a_websocket_keeps_its_id_in_the_log(process: Process) -> None:

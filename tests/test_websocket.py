@@ -25,23 +25,30 @@ from graphql_server.http import inlet, streams, transport_ws, transports
 from graphql_server.logs import HARMLESS
 from tests.chaos.mysql import await_lock, stranger
 from tests.holdings import assert_whole, files_in
-from tests.live import CHANGES, IMAGES, MULTIPART, SSE, START, Client, connected, events, following, parts, streaming
+from tests.live import (
+    CHANGES,
+    IMAGES,
+    MULTIPART,
+    SSE,
+    START,
+    UPGRADE,
+    Client,
+    connected,
+    events,
+    following,
+    masked,
+    parts,
+    streaming,
+)
 from tests.photos import photo
 from tests.processes import server_of, settings_of, started, users_listening
 from tests.rows import sql, untrained_pk
 from tests.servers import TOKEN, Server, UserServer, running, settings_for
 from tests.shared import sharing
-from tests.test_request_log import UPGRADE
 from tests.together import CREATE, REMOVE
 from tests.waiting import wait_until
 
 QUERY = "{ untrained { title } }"
-
-
-def masked(text: bytes) -> bytes:
-    """A text as the frame of a client whose mask changes nothing."""
-    assert len(text) < 126
-    return bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text
 
 
 @pytest.fixture(scope="module", params=["sqlite"])

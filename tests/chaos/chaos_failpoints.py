@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.sweep import sweep
-from tests.test_failpoints import check
+from tests.chaos.sweep import check, sweep
 
 
 @pytest.mark.parametrize("operation", ["save", "group", "seal", "remove"])

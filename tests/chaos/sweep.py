@@ -1,6 +1,7 @@
 """Kills a server at one step after the other of a request, and looks each time at what is left."""
 
 import hashlib
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -140,3 +141,40 @@ def tidy(forked: Forks, settings: Settings) -> None:
     for stray in strays:
         assert f"{stray} (removed)" in outcome.text
     assert outcome.text.count("(removed)") == len(strays), outcome.text
+
+
+# So many steps there are at least; a sweep over fewer has lost sight of the disk or of the database.
+LEAST = {
+    ("sqlite", "save"): 36,
+    ("sqlite", "group"): 60,
+    ("sqlite", "seal"): 10,
+    ("sqlite", "remove"): 16,
+    ("mysql", "save"): 46,
+    ("mysql", "group"): 76,
+    ("mysql", "seal"): 20,
+    ("mysql", "remove"): 26,
+}
+DISK = {
+    "save": ("mkdir", "open", "write", "fsync", "link", "unlink"),
+    "group": ("open", "write", "fsync", "link", "unlink"),
+    "seal": (),
+    "remove": ("unlink", "fsync"),
+}
+STATEMENTS = {
+    "save": ("BEGIN", "SELECT", "INSERT", "COMMIT"),
+    "group": ("BEGIN", "SELECT", "INSERT", "COMMIT"),
+    "seal": ("BEGIN", "SELECT", "UPDATE", "INSERT", "COMMIT"),
+    "remove": ("BEGIN", "SELECT", "DELETE", "COMMIT"),
+}
+
+
+def check(steps: list[str], engine: str, operation: str) -> None:
+    """The steps must be those that the request is known to need."""
+    sys.stdout.write(f"{engine} {operation}: {len(steps)} steps\n")
+    assert len(steps) >= LEAST[engine, operation], steps
+    for wanted in DISK[operation]:
+        assert any(step.startswith(f"before {wanted} ") for step in steps), wanted
+    inserts = [step for step in steps if step.startswith("before ") and "INSERT INTO image_info" in step]
+    assert len(inserts) == (operation in ("save", "group")), "not all at once"
+    for wanted in STATEMENTS[operation]:
+        assert any(wanted in step.upper() for step in steps), wanted

@@ -13,9 +13,8 @@ from tests.interop.programs import SDL, listening, node
 from tests.persisted import relay
 from tests.photos import photo
 from tests.processes import free_port
-from tests.rows import Reader, put_datasets, put_images, serving
+from tests.rows import Reader, global_id, put_datasets, put_images, serving
 from tests.servers import KEY, SAVE_FIX, TOKEN, statements_sent
-from tests.test_federation import global_id
 
 OTHERS = {"users": "gateway/users.graphql", "models": "gateway/models.graphql"}
 GATEWAYS = {
