@@ -29,6 +29,7 @@ class Slice:
 NOTHING = Slice((), more=False, ordered_by=None)
 # So many plain pages are one statement: for twice as many SELECTs, both engines take four times as long to make a plan.
 PAGES_AT_ONCE = 1000
+KEYS_AT_ONCE = 1000  # of some 6,000 MySQL makes no ranges any more, and reads the whole table
 ARMS = 3  # a page's at most, which it has where a column orders it and it begins at a cursor
 
 
@@ -76,7 +77,10 @@ async def counts(database: Database, listing: Listing, parents: Sequence[int | N
 async def rows_of(
     database: Fetching, table: Table, pks: Sequence[int], columns: tuple[str, ...] | None = None
 ) -> dict[int, Row]:
-    """The rows with these keys, by one statement; a key that has none is left out."""
+    """The rows with these keys, by one statement, or by several for many; a key that has none is left out."""
+    if len(pks) > KEYS_AT_ONCE:
+        pieces = [pks[at : at + KEYS_AT_ONCE] for at in range(0, len(pks), KEYS_AT_ONCE)]
+        return {pk: row for piece in pieces for pk, row in (await rows_of(database, table, piece, columns)).items()}
     marks = ", ".join("?" * len(pks))
     read = ", ".join(columns or table.columns)
     rows = await database.fetch(f"SELECT {read} FROM {table.name} WHERE pk IN ({marks})", pks)

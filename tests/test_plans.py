@@ -201,6 +201,15 @@ def test_what_is_found_by_key_and_what_is_counted_is_read_from_an_index(reader: 
     assert not [text for text in statements if "COUNT(*)" in text and "model_was_wrong" not in text]
 
 
+def test_mysql_reads_no_whole_table_for_many_keys(reader: Reader, caplog: pytest.LogCaptureFixture) -> None:
+    """It warns where they are too many for range_optimizer_max_mem_size; MariaDB has no such limit."""
+    ids = [base64.b64encode(b"Image:%d" % pk).decode() for pk in range(1, 15_001)]
+    query = "query($ids: [ID!]!) { nodes(ids: $ids) { id ... on Image { url } } images { totalCount } }"
+    data = reader.data(query, {"ids": ids})
+    assert sum(node is not None for node in data["nodes"]) == data["images"]["totalCount"]
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncmy"] == []
+
+
 def test_what_a_change_reads_is_read_from_an_index(reader: Reader) -> None:
     with sent() as statements:
         image = reader.save(photo(), idempotencyKey="once")
