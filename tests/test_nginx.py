@@ -193,6 +193,20 @@ def test_nginx_passes_only_public_paths_to_the_server(front: Front, upstream: so
         assert front.ask(path)[0].status == HTTPStatus.NOT_FOUND
 
 
+def test_nginx_names_a_host_to_the_server_also_where_an_old_client_names_none(
+    front: Front, upstream: socket.socket
+) -> None:
+    upstream.settimeout(30)
+    with socket.create_connection(("127.0.0.1", front.port), 30) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+        passed, _ = upstream.accept()
+        with passed:
+            request = passed.recv(65536)
+            passed.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        assert b" 200 OK\r\n" in connection.recv(65536)
+    assert request.startswith(b"GET /healthz HTTP/1.1\r\nHost: server\r\n")
+
+
 REFUSED: dict[str, tuple[bytes, int, str]] = {
     "a path": (b"GET /metrics HTTP/1.1\r\nhost: here\r\n\r\n", 404, "NOT_FOUND"),
     "a path of pictures": (b"GET /media/.refused HTTP/1.1\r\nhost: here\r\n\r\n", 404, "NOT_FOUND"),
