@@ -22,6 +22,7 @@ from uuid import uuid4
 import pytest
 
 from graphql_server.cli import main
+from graphql_server.doctor import run as run_doctor
 from graphql_server.engines.mysql import MySQLSession
 from graphql_server.engines.sqlite import SqliteSession
 from graphql_server.images import TABLE
@@ -168,6 +169,25 @@ def test_no_untrained_dataset_is_found_and_one_is_opened(server: Server, doctor:
     assert sql(database_url, "SELECT title, untrained FROM dataset_info ORDER BY pk")[1:] == [("untrained", 1)]
     assert server.save(photo())["dataset"]["isUntrained"]
     assert doctor().wrong == HOLDS
+
+
+def test_of_several_doctors_at_once_one_opens_an_untrained_dataset_and_none_fails(
+    database_url: str, media_root: Path
+) -> None:
+    media_root.mkdir(exist_ok=True)
+    sql(database_url, "UPDATE dataset_info SET untrained = NULL")
+
+    said: list[str] = []
+
+    async def repair() -> list[int]:
+        runs = (
+            run_doctor(database_url, media_root, repair=True, grace_seconds=0, max_pixels=1, say=said.append)
+            for _ in range(4)
+        )
+        return await asyncio.gather(*runs)
+
+    assert asyncio.run(repair()) == [0] * 4, said
+    assert sql(database_url, "SELECT COUNT(*) FROM dataset_info WHERE untrained = 1") == [(1,)]
 
 
 def test_two_untrained_datasets_are_found_and_not_touched(doctor: Doctor, database_url: str) -> None:

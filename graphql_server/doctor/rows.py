@@ -2,9 +2,12 @@
 
 import asyncio
 import hashlib
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import NamedTuple
+
+from tortoise.exceptions import IntegrityError
 
 from graphql_server import tallies
 from graphql_server.database import Transaction
@@ -75,7 +78,9 @@ async def examine_datasets(examination: Examination) -> None:
 
 
 async def _open_untrained(transaction: Transaction) -> None:
-    await DatasetInfo.create(using_db=transaction.client, title=UNTRAINED, untrained=True, created_at=datetime.now(UTC))
+    now = datetime.now(UTC)
+    with suppress(IntegrityError):  # Another doctor has opened one just now.
+        await DatasetInfo.create(using_db=transaction.client, title=UNTRAINED, untrained=True, created_at=now)
 
 
 async def examine_tallies(examination: Examination) -> None:
