@@ -189,6 +189,11 @@ class Workers(Multiprocess):
                 # A negative status is the signal that ended it; -9 is often the kernel's, for want of memory.
                 log.error("worker died and was replaced", pid=worker.pid, status=worker.exitcode)
 
+    def terminate_all(self) -> None:
+        super().terminate_all()
+        for listener in self.sockets:
+            listener.close()  # The kernel would go on to take connections, which nobody answers.
+
     def _set_aside(self) -> bool:
         """Do without workers that cannot start, as while the database is away; but only where others serve."""
         failed = [worker for worker in self.processes if worker.exitcode == STARTUP_FAILURE]

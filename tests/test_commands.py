@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import errno
 import json
 import os
 import re
@@ -458,7 +459,13 @@ def slowly(process: Process) -> tuple[socket.socket, bytes]:
     return connection, body[len(body) // 2 :]
 
 
-def test_after_sigterm_requests_in_flight_are_finished_and_the_status_is_0(
+def refuses(process: Process) -> bool:
+    """Whether a further connection is refused at once, and left to nobody."""
+    with socket.socket() as connection:
+        return connection.connect_ex(("127.0.0.1", process.port)) == errno.ECONNREFUSED
+
+
+def test_after_sigterm_requests_in_flight_are_finished_no_others_taken_and_the_status_is_0(
     database_url: str, engine: str, tmp_path: Path
 ) -> None:
     workers = "2" if engine == "mysql" else "1"
@@ -469,7 +476,7 @@ def test_after_sigterm_requests_in_flight_are_finished_and_the_status_is_0(
             server.save(photo())
             uploads = [slowly(process) for _ in range(4)]
             process.popen.terminate()
-            time.sleep(0.5)
+            wait_until(lambda: refuses(process))
             assert process.popen.poll() is None
             for connection, rest in uploads:
                 connection.sendall(rest)
