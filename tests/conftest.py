@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import re
+import socket
 from collections.abc import Generator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from graphql_server import migrations
 from graphql_server.media import Media
 from tests import mysql
 from tests.media import KEYS
-from tests.processes import started
+from tests.processes import settings_of, started
 from tests.servers import Server, UserServer, running, settings_for
 
 
@@ -116,3 +117,13 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Generator[Server]:
         assert printed, process.output.read_text()
         settings = settings_for(f"sqlite://{folder}/var/demo.db", folder / "var" / "media")
         yield Server(printed[1], settings, UserServer(), token=printed[2])
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> Generator[dict[str, str]]:
+    """Settings with which a server would start, were its port not taken."""
+    url = f"sqlite://{tmp_path / 'test.db'}"
+    asyncio.run(migrations.run(url, lambda name: None))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        settings = settings_of(url, tmp_path / "media", "http://127.0.0.1:9/")
+        yield {**settings, "PORT": str(taken.getsockname()[1])}
