@@ -175,6 +175,9 @@ class Workers(Multiprocess):
     def keep_subprocess_alive(self) -> None:
         if self.should_exit.is_set():
             return
+        for worker in self.processes:
+            # While there is a copy of a worker's end here, one that dies when it is asked is waited for in vain.
+            worker.child_conn.close()
         self._set_aside()
         if time.monotonic() >= self._retry:
             while len(self.processes) < self.processes_num:
@@ -195,10 +198,10 @@ class Workers(Multiprocess):
             listener.close()  # The kernel would go on to take connections, which nobody answers.
 
     def _set_aside(self) -> bool:
-        """Do without workers that cannot start, as while the database is away; but only where others serve."""
+        """Do without workers that cannot start, as while the database is away; but only where others do."""
         failed = [worker for worker in self.processes if worker.exitcode == STARTUP_FAILURE]
         others = [worker for worker in self.processes if worker not in failed]
-        if not failed or not any(worker.is_ready(WORKER_SECONDS) for worker in others):
+        if not failed or not any(worker.wait_until_ready(WORKER_SECONDS) for worker in others):
             return False
         self.processes, self._retry = others, time.monotonic() + RETRY_SECONDS
         log.error("worker cannot start", pids=[worker.pid for worker in failed], again_in_seconds=RETRY_SECONDS)
