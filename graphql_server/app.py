@@ -44,7 +44,7 @@ ALLOWED_HEADERS = (
 )
 
 
-class Opened(NamedTuple):
+class Resources(NamedTuple):
     """What lives as long as the server and needs its event loop."""
 
     album: Album
@@ -112,7 +112,9 @@ def create_app(
 
 
 @asynccontextmanager
-async def opened(settings: Settings, user_transport: httpx.AsyncBaseTransport | None = None) -> AsyncGenerator[Opened]:
+async def opened(
+    settings: Settings, user_transport: httpx.AsyncBaseTransport | None = None
+) -> AsyncGenerator[Resources]:
     """Open everything that a server needs, and close it again; SettingsError where something cannot be used."""
     async with AsyncExitStack() as stack:
         database = await Database.open(
@@ -134,7 +136,7 @@ async def opened(settings: Settings, user_transport: httpx.AsyncBaseTransport | 
         stack.callback(decoder.close)
         users = user_servers.connect(settings, user_transport)
         stack.push_async_callback(users.aclose)
-        yield Opened(Album(database, store, decoder, settings.max_upload_bytes), users)
+        yield Resources(Album(database, store, decoder, settings.max_upload_bytes), users)
 
 
 def media_app(root: Path, keys: tuple[str, ...]) -> ASGIApp:

@@ -15,7 +15,7 @@ from graphql import DocumentNode, ExecutionResult
 from starlette.datastructures import UploadFile
 
 from graphql_server import columns
-from graphql_server.app import Opened, opened
+from graphql_server.app import Resources, opened
 from graphql_server.feed import Feed
 from graphql_server.planner import Payloads, Plan
 from graphql_server.schema import answers
@@ -79,12 +79,12 @@ def library(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 @asynccontextmanager
-async def parts_of(server: Reader) -> AsyncGenerator[Opened]:
+async def parts_of(server: Reader) -> AsyncGenerator[Resources]:
     async with opened(server.settings, httpx.MockTransport(UserServer())) as parts:
         yield parts
 
 
-async def answered(executor: Executor, parts: Opened, made: Made | Operation, token: str | None = TOKEN) -> Answer:
+async def answered(executor: Executor, parts: Resources, made: Made | Operation, token: str | None = TOKEN) -> Answer:
     context = Context(parts.album, Feed(parts.album.database, 1.0, 1), parts.users, token)
     operation = made if isinstance(made, Operation) else Operation(made.query, made.variables)
     answer = await executor.run(operation, context)
@@ -100,7 +100,7 @@ def written(answer: Answer) -> bytes:
     return orjson.dumps([body, answer.refused])
 
 
-async def assert_plain(ours: Answer, plain: Executor, parts: Opened, made: Made, number: int) -> None:
+async def assert_plain(ours: Answer, plain: Executor, parts: Resources, made: Made, number: int) -> None:
     """Plain execution gives the same, sooner or later where of two errors the one that is met first hides the other."""
     theirs = await answered(plain, parts, made)
     for _ in range(TRIES if "errors" in ours.body else 0):
@@ -109,7 +109,7 @@ async def assert_plain(ours: Answer, plain: Executor, parts: Opened, made: Made,
     assert written(ours) == written(theirs), (number, made)
 
 
-async def in_parts(executor: Executor, parts: Opened, made: Made) -> Merged | None:
+async def in_parts(executor: Executor, parts: Resources, made: Made) -> Merged | None:
     """What the parts of the answer make together; None where it comes at once."""
     context = Context(parts.album, Feed(parts.album.database, 1.0, 1), parts.users, TOKEN)
     answer = await executor.run(Operation(made.query, made.variables), context, in_parts=True)
@@ -119,7 +119,7 @@ async def in_parts(executor: Executor, parts: Opened, made: Made) -> Merged | No
     return merged([orjson.loads(orjson.dumps(body)) async for body in answer.bodies()])
 
 
-async def known_of(executor: Executor, parts: Opened) -> dict[str, Any]:
+async def known_of(executor: Executor, parts: Resources) -> dict[str, Any]:
     """Keys, ids and cursors, of what is there and of what is not."""
     cursors: dict[str | None, list[str]] = {"TITLE": ["x"]}
     for field in ("CREATED_AT", "CONFIDENCE", "ORIGINAL_FILE_NAME"):
