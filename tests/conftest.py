@@ -12,8 +12,10 @@ import pytest
 import structlog
 
 from graphql_server import migrations
+from graphql_server.cli import main
 from graphql_server.media import Media
 from tests import mysql
+from tests.doctor import Doctor, Outcome
 from tests.media import KEYS
 from tests.processes import settings_of, started
 from tests.servers import Server, UserServer, running, settings_for
@@ -127,3 +129,22 @@ def environ(tmp_path: Path) -> Generator[dict[str, str]]:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         settings = settings_of(url, tmp_path / "media", "http://127.0.0.1:9/")
         yield {**settings, "PORT": str(taken.getsockname()[1])}
+
+
+@pytest.fixture
+def doctor(
+    database_url: str, media_root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Doctor:
+    """Runs `graphql-server doctor` on the test's database and folder."""
+    media_root.mkdir(exist_ok=True)
+
+    def run(*arguments: str, url: str = database_url, root: Path = media_root) -> Outcome:
+        monkeypatch.setenv("DATABASE_URL", url)
+        monkeypatch.setenv("MEDIA_ROOT", str(root))
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main(["doctor", *arguments])
+        printed = capsys.readouterr()
+        return Outcome(ended.value.code, printed.out, printed.err)
+
+    return run
