@@ -5,18 +5,22 @@ import logging
 import os
 import re
 import socket
-from collections.abc import Generator
+from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 import structlog
 
 from graphql_server import migrations
 from graphql_server.cli import main
+from graphql_server.decoding import Decoder
 from graphql_server.media import Media
+from graphql_server.pictures import Picture
 from tests import mysql
 from tests.doctor import Doctor, Outcome
 from tests.media import KEYS
+from tests.pictures import LIMIT, Inspect
 from tests.processes import settings_of, started
 from tests.servers import Server, UserServer, running, settings_for
 
@@ -148,3 +152,17 @@ def doctor(
         return Outcome(ended.value.code, printed.out, printed.err)
 
     return run
+
+
+@pytest.fixture
+async def inspect(tmp_path: Path) -> AsyncGenerator[Inspect]:
+    """Inspect bytes as a decoder with the usual limits does."""
+    decoder = Decoder(2, LIMIT)
+
+    async def inspect(content: bytes) -> Picture:
+        path = tmp_path / uuid4().hex
+        path.write_bytes(content)
+        return await decoder.inspect(path)
+
+    yield inspect
+    decoder.close()
