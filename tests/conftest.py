@@ -23,6 +23,7 @@ from tests.media import KEYS
 from tests.pictures import LIMIT, Inspect
 from tests.processes import settings_of, started
 from tests.servers import Server, UserServer, running, settings_for
+from tests.shared import sharing
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -166,3 +167,10 @@ async def inspect(tmp_path: Path) -> AsyncGenerator[Inspect]:
 
     yield inspect
     decoder.close()
+
+
+@pytest.fixture(scope="module", params=["sqlite", "mysql"])
+def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Generator[Server]:
+    """A server that the tests of one module share."""
+    with sharing(request, tmp_path_factory) as server:
+        yield server

@@ -1,6 +1,5 @@
 """What createDataset and removeImage keep, refuse and leave behind; saving is in test_uploads."""
 
-from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -10,19 +9,12 @@ from tests.photos import photo
 from tests.rows import IMAGE as IMAGE_ROW
 from tests.rows import put_images
 from tests.servers import SAVE_FIX, TOKEN, Server
-from tests.shared import sharing
 from tests.together import CREATE, REMOVE, asking, at_once
 
 IMAGE = """{ id pk originalFileName uuidFileName exifDegree modelDegree confidence userFixDegree uprightDegree
   contentType width height byteSize sha256 createdAt savedBy { pk } dataset { pk } }"""
 DATASET = "{ id pk title isUntrained createdAt sealedAt images { totalCount nodes { pk } } }"
 INT_MAX = 2**31 - 1
-
-
-@pytest.fixture(scope="module", params=["sqlite", "mysql"])
-def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Generator[Server]:
-    with sharing(request, tmp_path_factory) as server:
-        yield server
 
 
 def test_a_saved_fix_is_an_image_of_the_untrained_dataset(server: Server) -> None:
