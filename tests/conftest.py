@@ -20,8 +20,9 @@ from graphql_server.pictures import Picture
 from tests import mysql
 from tests.doctor import Doctor, Outcome
 from tests.media import KEYS
+from tests.octets import MAX_REQUEST
 from tests.pictures import LIMIT, Inspect
-from tests.processes import settings_of, started
+from tests.processes import Process, settings_of, started, users_listening
 from tests.servers import Server, UserServer, running, settings_for
 from tests.shared import sharing
 
@@ -174,3 +175,15 @@ def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """A server that the tests of one module share."""
     with sharing(request, tmp_path_factory) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def process(tmp_path_factory: pytest.TempPathFactory) -> Generator[Process]:
+    """A server as it runs in production, for all who send it rubbish."""
+    folder = tmp_path_factory.mktemp("hostile")
+    url = f"sqlite://{folder / 'test.db'}"
+    asyncio.run(migrations.run(url, lambda name: None))
+    with users_listening() as users:
+        settings = settings_of(url, folder / "media", users)
+        with started(folder, "serve", MAX_REQUEST_BYTES=str(MAX_REQUEST), **settings) as running:
+            yield running
