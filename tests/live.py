@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import orjson
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, ConnectionClosedError
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
@@ -144,3 +144,13 @@ def masked(text: bytes) -> bytes:
     """A text as the frame of a client whose mask changes nothing."""
     assert len(text) < 126
     return bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text
+
+
+def welcome(server: Server) -> bool:
+    """Whether there is room; a client may see the end of its connection before the server counts it as gone."""
+    try:
+        with connected(server) as client:
+            client.begin()
+    except ConnectionClosedError:
+        return False
+    return True
