@@ -29,7 +29,7 @@ from tests.doctor import Doctor, Outcome
 from tests.media import KEYS
 from tests.octets import MAX_REQUEST
 from tests.pictures import LIMIT, Inspect
-from tests.processes import Process, settings_of, started, users_listening
+from tests.processes import Process, server_of, settings_of, started, users_listening
 from tests.production import Measured
 from tests.rows import put_images, untrained_pk
 from tests.servers import Server, UserServer, running, settings_for
@@ -227,3 +227,15 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Generator[tuple[Server
 @pytest.fixture(scope="module")
 def production(measured: tuple[Server, Measured]) -> Server:
     return measured[0]
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Generator[tuple[Process, Server]]:
+    """A server of slow clients, as a process and as one that is asked."""
+    folder = tmp_path_factory.mktemp("slow")
+    url = f"sqlite://{folder / 'test.db'}"
+    asyncio.run(migrations.run(url, lambda name: None))
+    with users_listening() as users:
+        settings = settings_of(url, folder / "media", users)
+        with started(folder, "serve", **settings) as process:
+            yield process, server_of(process, settings)

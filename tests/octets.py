@@ -102,3 +102,29 @@ def chunks(size: int) -> Iterator[bytes]:
 
 
 CHUNKED = b"transfer-encoding: chunked\r\n"
+
+
+ANSWER = b'{"data":{"untrained":{"title":"untrained"}}'
+HEAD = b"POST /graphql HTTP/1.1\r\nhost: here\r\ncontent-type: application/json\r\n"
+
+
+def request(padding: int = 0) -> bytes:
+    body = orjson.dumps({"query": "{ untrained { title } }", "variables": {"padding": "x" * padding}})
+    return HEAD + f"authorization: Bearer {TOKEN}\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
+
+
+def until_answered(connection: socket.socket) -> bytes:
+    received = b""
+    while ANSWER not in received:
+        piece = connection.recv(65536)
+        assert piece, received
+        received += piece
+    return received
+
+
+def until_closed(connection: socket.socket) -> bytes:
+    received = b""
+    with contextlib.suppress(ConnectionError):
+        while piece := connection.recv(65536):
+            received += piece
+    return received
