@@ -1,6 +1,7 @@
 """What holds when many clients ask at once, on one server and on two."""
 
 import asyncio
+import random
 from collections import Counter
 from collections.abc import Generator
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 
 from graphql_server import album, disk
 from tests import mysql
+from tests.chaos import clients
+from tests.chaos.sweep import kept
 from tests.holdings import IMAGES, ask, assert_whole
 from tests.photos import photo
 from tests.processes import server_of, settings_of, started, users_listening
@@ -144,3 +147,31 @@ def test_servers_in_processes_of_their_own_share_a_database(processes: list[Serv
     content = photo()
     image = processes[0].save(content)
     assert processes[1].get(image["url"]).content == content
+
+
+def test_saves_seals_and_removals_by_two_servers_at_once_leave_everything_in_one_place(
+    migrated_mysql: str, media_root: Path, tmp_path: Path
+) -> None:
+    mysql.empty(migrated_mysql)
+    with users_listening() as address:
+        settings = settings_of(migrated_mysql, media_root, address)
+        with (
+            started(tmp_path, "serve", **settings) as one,
+            started(tmp_path, "serve", **settings) as two,
+        ):
+            servers = [server_of(process, settings) for process in (one, two)]
+            gone = [servers[0].save(clients.fresh())["pk"] for _ in range(20)]
+            asks = [saving(clients.fresh()) for _ in range(200)]
+            asks += [asking(CREATE, title=f"Dataset {number}") for number in range(10)]
+            asks += [asking(REMOVE, pk=pk) for pk in gone]
+            random.Random(3).shuffle(asks)
+            answers = at_once(servers, asks, clients=40)
+    assert [answer for answer in answers if "errors" in answer] == []
+    left = kept(servers[0].settings)
+    saved = {answer["data"]["saveFix"]["image"]["pk"] for answer in answers if "saveFix" in answer["data"]}
+    assert {image[0] for image in left.images} == saved
+    assert len(saved) == 200
+    assert sorted(title for _, title, _ in left.datasets) == sorted(
+        ["untrained", *(f"Dataset {number}" for number in range(10))]
+    )
+    assert_whole(servers[0].settings)
