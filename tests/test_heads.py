@@ -58,6 +58,20 @@ def test_a_body_in_a_coding_that_nobody_takes_off_is_501(process: Process, kind:
     assert_serves(process)
 
 
+TAKEN = {
+    "chunked in capitals": b"Transfer-Encoding: Chunked\r\n",
+    "space behind it": b"transfer-encoding: chunked \r\n",
+}
+
+
+@pytest.mark.parametrize("kind", TAKEN)
+def test_chunks_are_taken_however_their_header_is_written(process: Process, kind: str) -> None:
+    """What stands around a value is none of it (RFC 9110, 5.5)."""
+    request = head(more=b"content-type: application/json\r\n" + TAKEN[kind])
+    status, _, _ = send(process, [request + b"%x\r\n%b\r\n0\r\n\r\n" % (len(QUERY), QUERY)])
+    assert status == 200
+
+
 LONG_HEADS: dict[str, bytes] = {
     "one header of 2 MB": head(more=b"x: " + MEGABYTE * 2 + b"\r\n"),
     "10,000 headers": head(more=b"".join(b"x-%d: y\r\n" % number for number in range(10_000))),

@@ -89,7 +89,7 @@ class Protocol(Connection):
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
         if name in OURS:
-            self._note(name, value.lower())
+            self._note(name, value.strip(b" \t").lower())
         self.headers.append((name, value))
 
     def _note(self, name: bytes, value: bytes) -> None:
