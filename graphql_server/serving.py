@@ -175,14 +175,14 @@ class Workers(Multiprocess):
     def keep_subprocess_alive(self) -> None:
         if self.should_exit.is_set():
             return
-        for worker in self.processes:
-            # While there is a copy of a worker's end here, one that dies when it is asked is waited for in vain.
-            worker.child_conn.close()
         self._set_aside()
         if time.monotonic() >= self._retry:
             while len(self.processes) < self.processes_num:
                 self.processes.append(Process(self.config, self.sockets))
                 self.processes[-1].start()
+        for worker in self.processes:
+            # While there is a copy of a worker's end here, one that dies when it is asked is waited for in vain.
+            worker.child_conn.close()
         before = list(self.processes)
         super().keep_subprocess_alive()
         if self.should_exit.is_set() and self._set_aside():

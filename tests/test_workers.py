@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from graphql_server import migrations
+from graphql_server.serving import WORKER_SECONDS
 from tests import mysql
 from tests.processes import Process, is_free, settings_of, started, users_listening
 from tests.waiting import wait_until
@@ -39,12 +40,24 @@ def test_a_worker_that_cannot_start_is_tried_again_while_another_serves_and_with
         os.kill(workers[0], signal.SIGKILL)
         assert process.await_line("worker cannot start")["level"] == "error"
         mysql.statements(new_mysql, "RENAME TABLE hidden TO schema_migration")
+        known = children_of(process)
+        wait_until(lambda: children_of(process) > known)
+        for child in children_of(process) - known:  # which is asked at once whether it is well, and never answers
+            os.kill(child, signal.SIGKILL)
+        killed = time.monotonic()
+        process.await_line("worker died and was replaced", 2)
+        assert time.monotonic() - killed < WORKER_SECONDS / 2
         process.await_line("Application startup complete", 3)
         mysql.statements(new_mysql, "RENAME TABLE schema_migration TO hidden")
         *_, replacement = (line["event"] for line in process.log() if line["event"].startswith(STARTED))
         for worker in (workers[1], int(re.findall(r"\d+", replacement)[-1])):
             os.kill(worker, signal.SIGKILL)
         assert process.popen.wait(30) == 1
+
+
+def children_of(process: Process) -> set[int]:
+    pid = process.popen.pid
+    return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
 
 
 @contextmanager
