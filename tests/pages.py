@@ -5,6 +5,8 @@ from typing import Any
 
 from tests.servers import Server
 
+FIELDS = ("CREATED_AT", "CONFIDENCE", "ORIGINAL_FILE_NAME")
+DIRECTIONS = ("ASC", "DESC")
 VARIABLES = "$first: Int, $after: String, $last: Int, $before: String"
 ARGUMENTS = "first: $first, after: $after, last: $last, before: $before, orderBy: $orderBy"
 PAGE = "totalCount edges { cursor node { pk } } pageInfo { hasNextPage hasPreviousPage startCursor endCursor }"
