@@ -12,6 +12,40 @@ import orjson
 
 from tests.servers import Server
 
+# What is put off stands behind the rest, so that the parts put together have the whole answer's order.
+QUERIES = {
+    "a fragment": "{ datasets { nodes { title ... @defer { images(first: 2) { nodes { originalFileName } } } } } }",
+    "a fragment with a name": """{ datasets { nodes { pk ...Pictures @defer(label: "pictures") } } }
+        fragment Pictures on Dataset { images(first: 3) { totalCount nodes { url } pageInfo { hasNextPage } } }""",
+    "all": "{ ... @defer { datasets { nodes { pk } } untrained { title } } }",
+    "fragments in fragments": """{ untrained { pk ... @defer { title ... @defer { images(first: 3) {
+        nodes { pk ... @defer { originalFileName } } } } } } }""",
+    "two fragments of the same": """{ untrained { pk ... @defer(label: "a") { images { totalCount } }
+        ... @defer(label: "b") { images { totalCount nodes { pk } } } } }""",
+    "a page": """{ images(first: 240) { nodes @stream(initialCount: 10) {
+        pk originalFileName url dataset { title } } } }""",
+    "a page from nothing on": "{ images(first: 240) { edges @stream { cursor node { pk } } } }",
+    "a page in its first items": "{ images(first: 20) { nodes @stream(initialCount: 20) { pk } } }",
+    "nothing": '{ images(filter: {originalFileName: {equals: "x"}}) { nodes @stream { pk } } }',
+    "a page from the end": "{ images(last: 150) { pageInfo { startCursor } edges @stream { node { pk } } } }",
+    "a page and its place": """{ images(first: 150) { pageInfo { endCursor hasNextPage hasPreviousPage }
+        nodes @stream { pk } } }""",
+    "a page and its place, deferred": """{ images(first: 150) { nodes @stream(initialCount: 5) { pk }
+        ... @defer { pageInfo { endCursor hasNextPage } totalCount } } }""",
+    "a page in a deferred fragment": """{ ... @defer { images(first: 150) { nodes @stream(initialCount: 5) { pk }
+        pageInfo { endCursor hasNextPage } } } }""",
+    "both forms of a page": """{ images(first: 150) { nodes @stream(initialCount: 2) { pk }
+        edges @stream(initialCount: 5) { cursor } } }""",
+    "pages in a page": "{ datasets { nodes @stream(initialCount: 1) { pk images(first: 2) { nodes { pk } } } } }",
+    "streams in a stream": """{ datasets(first: 3) { nodes @stream { pk images(first: 120) {
+        nodes @stream(initialCount: 1) { pk ... @defer { sha256 } } } } } }""",
+    "objects by their ids": '{ nodes(ids: ["SW1hZ2U6MQ==", "SW1hZ2U6OTk5OTk=", "RGF0YXNldDox"]) @stream { id } }',
+    "an error": '{ untrained { pk ... @defer { images(after: "x") { totalCount } } } }',
+    "an error in a list": """{ _entities(representations: [{__typename: "Dataset", pk: 1}, {__typename: "X"}])
+        @stream(initialCount: 1) { ... on Dataset { pk } } }""",
+    "an error after others": """{ untrained { pk ... @defer { title }
+        ... @defer { images(first: 1001) { totalCount } } } }""",
+}
 # What Apollo Client 4 sends with its handler of GraphQL 17.
 ACCEPT = "multipart/mixed;incrementalSpec=v0.2,application/graphql-response+json,application/json;q=0.9"
 TYPE = "multipart/mixed;boundary=graphql;incrementalSpec=v0.2"
@@ -107,3 +141,7 @@ def merged(parts: list[dict[str, Any]]) -> Merged:
     assert not whole.has_next
     assert whole.pending == {}
     return whole
+
+
+def told(errors: list[dict[str, Any]]) -> list[Any]:
+    return sorted(([error["extensions"]["code"], error["path"], error["message"]] for error in errors), key=str)
