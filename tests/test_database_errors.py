@@ -165,11 +165,11 @@ def test_statements_of_sqlite_that_nobody_waits_for_any_more_are_ended(database_
     endless = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT MAX(x) FROM n"
 
     async def ask_in_vain() -> None:
-        async with opened(settings_for(database_url, media_root, database_seconds=1.0)) as parts:
+        async with opened(settings_for(database_url, media_root, database_seconds=1.0)) as resources:
             for _ in range(3):
                 with pytest.raises(DatabaseUnavailable):
-                    await parts.album.database.fetch(endless)
-                assert len(await parts.album.database.fetch("SELECT 1")) == 1
+                    await resources.album.database.fetch(endless)
+                assert len(await resources.album.database.fetch("SELECT 1")) == 1
 
     asyncio.run(ask_in_vain())
 
@@ -203,8 +203,8 @@ def test_who_was_refused_one_more_connection_has_it_once_there_is_room(database_
     with limited(database_url, 1) as (url, name):
 
         async def wait() -> object:
-            async with opened(settings_for(url, media_root)) as parts, parts.album.database.engine.session():
-                waiting = asyncio.create_task(parts.album.database.fetch("SELECT 1"))
+            async with opened(settings_for(url, media_root)) as resources, resources.album.database.engine.session():
+                waiting = asyncio.create_task(resources.album.database.fetch("SELECT 1"))
                 await asyncio.sleep(0.3)
                 await asyncio.to_thread(ask, database_url, f"ALTER USER '{name}'@'%' WITH MAX_USER_CONNECTIONS 2")
                 return [*await waiting]

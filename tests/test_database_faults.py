@@ -170,10 +170,10 @@ async def test_requests_that_are_given_up_at_any_moment_leave_all_whole_and_the_
     settings = settings_for(database_url, media_root, database_pool=2)
     chance = random.Random(20261123)
     fix = Fix(original_file_name="a.jpg", exif_degree=0, model_degree=0, confidence=1.0, user_fix_degree=0)
-    async with opened(settings) as parts:
+    async with opened(settings) as resources:
 
         async def save() -> None:
-            await parts.album.save_fix(Upload(clients.fresh()), fix)
+            await resources.album.save_fix(Upload(clients.fresh()), fix)
 
         await save()  # the first one has to connect
         took: list[float] = []
@@ -203,9 +203,9 @@ async def test_requests_that_are_given_up_at_any_moment_leave_all_whole_and_the_
 async def test_who_has_sealed_a_dataset_is_told_so_whoever_takes_the_last_connection_then(
     database_url: str, media_root: Path
 ) -> None:
-    async with opened(settings_for(database_url, media_root, database_pool=1, database_seconds=1.0)) as parts:
-        engine = parts.album.database.engine
-        sealing = asyncio.create_task(datasets.seal(parts.album.database, "Lunch"))
+    async with opened(settings_for(database_url, media_root, database_pool=1, database_seconds=1.0)) as resources:
+        engine = resources.album.database.engine
+        sealing = asyncio.create_task(datasets.seal(resources.album.database, "Lunch"))
         while not engine.slots.used:  # noqa: ASYNC110 - it is seen in a number
             await asyncio.sleep(0)
         async with engine.session():
@@ -223,11 +223,11 @@ def test_nobody_who_waits_for_a_connection_is_overtaken(migrated_mysql: str, med
 
     async def run() -> None:
         async with (
-            opened(settings_for(migrated_mysql, media_root, database_pool=1)) as parts,
+            opened(settings_for(migrated_mysql, media_root, database_pool=1)) as resources,
             asyncio.TaskGroup() as all_,
         ):
             for number in range(len(counts)):
-                all_.create_task(ask(number, parts.album.database.fetch))
+                all_.create_task(ask(number, resources.album.database.fetch))
 
     asyncio.run(run())
     # At two connections one may take longer than the other, and who has it falls behind.

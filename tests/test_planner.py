@@ -79,13 +79,15 @@ def library(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 @asynccontextmanager
-async def parts_of(server: Reader) -> AsyncGenerator[Resources]:
-    async with opened(server.settings, httpx.MockTransport(UserServer())) as parts:
-        yield parts
+async def resources_of(server: Reader) -> AsyncGenerator[Resources]:
+    async with opened(server.settings, httpx.MockTransport(UserServer())) as resources:
+        yield resources
 
 
-async def answered(executor: Executor, parts: Resources, made: Made | Operation, token: str | None = TOKEN) -> Answer:
-    context = Context(parts.album, Feed(parts.album.database, 1.0, 1), parts.users, token)
+async def answered(
+    executor: Executor, resources: Resources, made: Made | Operation, token: str | None = TOKEN
+) -> Answer:
+    context = Context(resources.album, Feed(resources.album.database, 1.0, 1), resources.users, token)
     operation = made if isinstance(made, Operation) else Operation(made.query, made.variables)
     answer = await executor.run(operation, context)
     assert isinstance(answer, Answer)
@@ -100,18 +102,18 @@ def written(answer: Answer) -> bytes:
     return orjson.dumps([body, answer.refused])
 
 
-async def assert_plain(ours: Answer, plain: Executor, parts: Resources, made: Made, number: int) -> None:
+async def assert_plain(ours: Answer, plain: Executor, resources: Resources, made: Made, number: int) -> None:
     """Plain execution gives the same, sooner or later where of two errors the one that is met first hides the other."""
-    theirs = await answered(plain, parts, made)
+    theirs = await answered(plain, resources, made)
     for _ in range(TRIES if "errors" in ours.body else 0):
         if written(ours) != written(theirs):
-            theirs = await answered(plain, parts, made)
+            theirs = await answered(plain, resources, made)
     assert written(ours) == written(theirs), (number, made)
 
 
-async def in_parts(executor: Executor, parts: Resources, made: Made) -> Merged | None:
+async def in_parts(executor: Executor, resources: Resources, made: Made) -> Merged | None:
     """What the parts of the answer make together; None where it comes at once."""
-    context = Context(parts.album, Feed(parts.album.database, 1.0, 1), parts.users, TOKEN)
+    context = Context(resources.album, Feed(resources.album.database, 1.0, 1), resources.users, TOKEN)
     answer = await executor.run(Operation(made.query, made.variables), context, in_parts=True)
     if isinstance(answer, Answer):
         return None
@@ -119,14 +121,14 @@ async def in_parts(executor: Executor, parts: Resources, made: Made) -> Merged |
     return merged([orjson.loads(orjson.dumps(body)) async for body in answer.bodies()])
 
 
-async def known_of(executor: Executor, parts: Resources) -> dict[str, Any]:
+async def known_of(executor: Executor, resources: Resources) -> dict[str, Any]:
     """Keys, ids and cursors, of what is there and of what is not."""
     cursors: dict[str | None, list[str]] = {"TITLE": ["x"]}
     for field in ("CREATED_AT", "CONFIDENCE", "ORIGINAL_FILE_NAME"):
-        found = await answered(executor, parts, Made(CURSORS, {"field": field}))
+        found = await answered(executor, resources, Made(CURSORS, {"field": field}))
         cursors[field] = [edge["cursor"] for edge in found.body["data"]["images"]["edges"]] * 4 + ["x"]
     nodes = "{ images { nodes { id } } datasets { nodes { id } } }"
-    found = await answered(executor, parts, Made(nodes, {}))
+    found = await answered(executor, resources, Made(nodes, {}))
     ids = [node["id"] for each in found.body["data"].values() for node in each["nodes"]]
     entities = [{"__typename": kind, "pk": pk} for kind in ("Image", "Dataset") for pk in (1, 2, 3, 99)]
 
@@ -167,20 +169,20 @@ def test_made_up_operations_have_the_same_answer_planned_and_plain_and_in_parts(
 async def compare(server: Reader) -> None:
     limits = Limits(cost=1_000_000)
     plain = Plain(limits, 20, {}, introspection=True)
-    async with parts_of(server) as parts:
-        sure = await columns.sure(parts.album.database)
+    async with resources_of(server) as resources:
+        sure = await columns.sure(resources.album.database)
         assert bool(sure) == server.settings.database_url.startswith("mysql")
         fast = Executor(limits, 20, sure, introspection=True)
-        known = await known_of(plain, parts)
+        known = await known_of(plain, resources)
         good = parted = 0
         for number in range(COUNT):
             made = Maker(SCHEMA, known, Random(f"{SEED} {number}"), without=FEDERATION).operation()
             operation = Operation(made.query, made.variables)  # which is remembered with its plan
-            ours, again = [await answered(fast, parts, operation) for _ in range(2)]
+            ours, again = [await answered(fast, resources, operation) for _ in range(2)]
             for answer in {written(each): each for each in (ours, again)}.values():
-                await assert_plain(answer, plain, parts, made, number)
+                await assert_plain(answer, plain, resources, made, number)
             good += "errors" not in ours.body
-            if (pieces := await in_parts(fast, parts, made)) and "errors" not in ours.body:
+            if (pieces := await in_parts(fast, resources, made)) and "errors" not in ours.body:
                 assert (pieces.data, pieces.errors) == (ours.body["data"], []), (number, made)
                 parted += 1
     assert good > COUNT / 2
@@ -202,18 +204,18 @@ async def compare_payloads(server: Reader) -> None:
     """All are sent a second time, when they have their effect no more."""
     limits = Limits(cost=1_000_000)
     plain = Plain(limits, 20, {}, introspection=True)
-    async with parts_of(server) as parts:
-        fast = Executor(limits, 20, await columns.sure(parts.album.database), introspection=True)
-        known: dict[str, Any] = {**await known_of(plain, parts), **inputs()}
+    async with resources_of(server) as resources:
+        fast = Executor(limits, 20, await columns.sure(resources.album.database), introspection=True)
+        known: dict[str, Any] = {**await known_of(plain, resources), **inputs()}
         for field in ("createDataset", "saveFix"):
             (name, (first, *_)) = next(each for each in inputs().items() if each[0].lower() == f"{field}input".lower())
             document = f"mutation($input: {name}!) {{ {field}(input: $input) {{ __typename }} }}"
-            assert "errors" not in (await answered(plain, parts, Made(document, {"input": first}))).body
+            assert "errors" not in (await answered(plain, resources, Made(document, {"input": first}))).body
         good = 0
         for number in range(COUNT):
             made = Maker(SCHEMA, known, Random(f"{SEED} {number}"), without=("removeImage",)).operation("mutation")
-            ours = await answered(fast, parts, made)
-            await assert_plain(ours, plain, parts, made, number)
+            ours = await answered(fast, resources, made)
+            await assert_plain(ours, plain, resources, made, number)
             good += "errors" not in ours.body
     assert good > COUNT / 3
     # Some ask for nothing but the name of the type.

@@ -63,10 +63,10 @@ async def await_that(happened: Callable[[], bool]) -> None:
 async def test_those_who_come_while_others_are_saved_are_saved_together(database_url: str, media_root: Path) -> None:
     settings = settings_for(database_url, media_root)
     names = [f"{number}.jpg" for number in range(12)]
-    async with opened(settings) as parts:
+    async with opened(settings) as resources:
         asks = [(photo(seed=number), fix(original_file_name=name)) for number, name in enumerate(names)]
         with statements_sent() as sent:
-            outcomes = await together(parts.album, *asks)
+            outcomes = await together(resources.album, *asks)
     assert [outcome.row[2] for outcome in outcomes] == names
     rows = {pk: (dataset_pk, name) for pk, dataset_pk, name, *_ in await asyncio.to_thread(ask, database_url, IMAGES)}
     assert len(rows) == 13
@@ -77,8 +77,8 @@ async def test_those_who_come_while_others_are_saved_are_saved_together(database
 
 async def test_each_of_those_who_are_saved_together_is_told_its_own(database_url: str, media_root: Path) -> None:
     settings = settings_for(database_url, media_root)
-    async with opened(settings) as parts:
-        album, known, sent_before = parts.album, photo(seed=1), photo(seed=2)
+    async with opened(settings) as resources:
+        album, known, sent_before = resources.album, photo(seed=1), photo(seed=2)
         there = await album.save_fix(Upload(known), fix())
         once = await album.save_fix(Upload(sent_before), fix(idempotency_key="once"))
         again, rejected, copied, answered, refused, new, same, same_again = await together(
@@ -106,9 +106,9 @@ async def test_each_of_those_who_are_saved_together_is_told_its_own(database_url
 
 async def test_one_that_cannot_be_saved_does_not_take_others_along(database_url: str, media_root: Path) -> None:
     settings = settings_for(database_url, media_root)
-    async with opened(settings) as parts:
+    async with opened(settings) as resources:
         good, bad, also_good = await together(
-            parts.album,
+            resources.album,
             (photo(seed=1), fix()),
             (photo(seed=2), fix(model_degree=2**70)),
             (photo(seed=3), fix()),
@@ -131,10 +131,10 @@ async def test_one_whose_file_has_vanished_does_not_take_others_along(
         return save_row(self, *args)
 
     monkeypatch.setattr(Save, "row", vanishing)
-    async with opened(settings) as parts:
+    async with opened(settings) as resources:
         names = ("1.jpg", "vanished.jpg", "3.jpg")
         asks = [(photo(seed=number), fix(original_file_name=name)) for number, name in enumerate(names)]
-        outcomes = await together(parts.album, *asks)
+        outcomes = await together(resources.album, *asks)
     assert [type(outcome) for outcome in outcomes] == [Saved, StorageUnavailable, Saved]
     await asyncio.to_thread(assert_whole, settings)
 
@@ -175,14 +175,14 @@ async def test_saves_whose_connection_is_killed_are_told_so_at_once_and_leave_no
         await transaction.fetch(f"{LOCK} LOCK IN SHARE MODE")
         await asyncio.to_thread(statements, database_url, f"KILL {connection}")
 
-    async with opened(settings) as parts:
+    async with opened(settings) as resources:
         async with meanwhile(monkeypatch, killed) as sizes:
-            outcomes = await together(parts.album, *THREE)
+            outcomes = await together(resources.album, *THREE)
         assert [type(outcome) for outcome in outcomes] == [DatabaseUnavailable] * 3
         assert sizes == [1, 3]
         assert len(await asyncio.to_thread(ask, database_url, IMAGES)) == 1
         await asyncio.to_thread(assert_whole, settings)
-        assert all(isinstance(outcome, Saved) for outcome in await together(parts.album, *THREE))
+        assert all(isinstance(outcome, Saved) for outcome in await together(resources.album, *THREE))
     await asyncio.to_thread(assert_whole, settings)
 
 
@@ -191,7 +191,7 @@ async def test_saves_that_meet_a_deadlock_are_tried_again_together(
     database_url: str, media_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = settings_for(database_url, media_root)
-    async with opened(settings) as parts, parts.album.database.engine.session() as rival:
+    async with opened(settings) as resources, resources.album.database.engine.session() as rival:
 
         async def deadlocked(transaction: Transaction) -> None:
             # Each holds what the other wants; the rival has changed more, so that this one is given up.
@@ -208,7 +208,7 @@ async def test_saves_that_meet_a_deadlock_are_tried_again_together(
                 await rival.rollback()
 
         async with meanwhile(monkeypatch, deadlocked) as sizes:
-            outcomes = await together(parts.album, *THREE)
+            outcomes = await together(resources.album, *THREE)
     assert all(isinstance(outcome, Saved) for outcome in outcomes)
     assert sizes == [1, 3, 3]
     await asyncio.to_thread(assert_whole, settings)
@@ -219,7 +219,7 @@ async def test_saves_that_wait_while_the_dataset_is_sealed_are_saved_together_in
     database_url: str, media_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = settings_for(database_url, media_root)
-    async with opened(settings) as parts, parts.album.database.engine.session() as rival:
+    async with opened(settings) as resources, resources.album.database.engine.session() as rival:
 
         async def seal() -> None:
             await asyncio.sleep(0.2)
@@ -234,7 +234,7 @@ async def test_saves_that_wait_while_the_dataset_is_sealed_are_saved_together_in
 
         sealing = list[asyncio.Task[None]]()
         async with meanwhile(monkeypatch, sealed) as sizes:
-            outcomes = await together(parts.album, *THREE)
+            outcomes = await together(resources.album, *THREE)
         await sealing[0]
     ((untrained,),) = await asyncio.to_thread(ask, database_url, LOCK)
     assert [outcome.row[1] for outcome in outcomes] == [untrained] * 3
@@ -255,8 +255,8 @@ async def test_one_who_goes_away_does_not_take_others_along(
         return await insert(self, sql, args)
 
     monkeypatch.setattr(Transaction, "insert", left)
-    async with opened(settings) as parts:
-        album = parts.album
+    async with opened(settings) as resources:
+        album = resources.album
         async with held(album):
             first = asyncio.create_task(album.save_fix(Upload(photo(seed=99)), fix()))
             await await_that(lambda: come(album.groups) == 1)
@@ -274,17 +274,17 @@ async def test_the_time_that_is_waited_for_others_counts(
 ) -> None:
     settings = settings_for(database_url, media_root, database_seconds=1.0)
     ready = asyncio.Barrier(3)
-    async with opened(settings) as parts:
-        add = parts.album.groups.add
+    async with opened(settings) as resources:
+        add = resources.album.groups.add
 
         async def at_once(*args: Any) -> Any:
             await ready.wait()
             return await add(*args)
 
-        monkeypatch.setattr(parts.album.groups, "add", at_once)
+        monkeypatch.setattr(resources.album.groups, "add", at_once)
         with statements_sent() as sent:
-            async with held(parts.album):
-                tasks = [parts.album.save_fix(Upload(photo(seed=seed)), fix()) for seed in range(3)]
+            async with held(resources.album):
+                tasks = [resources.album.save_fix(Upload(photo(seed=seed)), fix()) for seed in range(3)]
                 outcomes = await asyncio.gather(*tasks, return_exceptions=True)
     assert all(isinstance(outcome, DatabaseUnavailable) for outcome in outcomes)
     # The second group has waited as long as the first one has tried.
@@ -303,11 +303,11 @@ async def losing() -> None:
 async def test_who_waits_for_a_connection_gives_up_in_time_where_the_driver_does_not(
     database_url: str, media_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with opened(settings_for(database_url, media_root, database_seconds=0.2)) as parts:
-        engine: Any = parts.album.database.engine
+    async with opened(settings_for(database_url, media_root, database_seconds=0.2)) as resources:
+        engine: Any = resources.album.database.engine
         monkeypatch.setattr(engine._pool, "_connect", losing)  # noqa: SLF001 - what the driver does
         async with engine.session():
-            waiting = asyncio.create_task(parts.album.database.fetch("SELECT 1"))
+            waiting = asyncio.create_task(resources.album.database.fetch("SELECT 1"))
             await asyncio.wait([waiting], timeout=30)
         assert isinstance(waiting.exception(), DatabaseUnavailable)
 
@@ -321,8 +321,8 @@ async def test_a_rollback_that_the_time_limit_meets_leaves_no_file(
         await asyncio.sleep(0.6)
         raise ValueError("what comes behind the files")
 
-    async with opened(settings) as parts:
-        async with parts.album.database.engine.session() as session:
+    async with opened(settings) as resources:
+        async with resources.album.database.engine.session() as session:
             kind = type(session)
         roll_back = kind.rollback
 
@@ -333,7 +333,7 @@ async def test_a_rollback_that_the_time_limit_meets_leaves_no_file(
         monkeypatch.setattr(kind, "rollback", slowly)
         monkeypatch.setattr(tallies, "add", fails)
         with pytest.raises((ValueError, DatabaseUnavailable)):
-            await parts.album.save_fix(Upload(photo(seed=1)), fix())
+            await resources.album.save_fix(Upload(photo(seed=1)), fix())
     await asyncio.to_thread(assert_whole, settings)
 
 
@@ -349,9 +349,9 @@ async def test_those_who_wait_for_others_that_are_saved_are_patient(
         return await lock(*args)
 
     monkeypatch.setattr(datasets, "lock_untrained", slowly)
-    async with opened(settings) as parts:
+    async with opened(settings) as resources:
         given = fix(idempotency_key="once", on_duplicate=OnDuplicate.ALLOW)
-        tasks = [parts.album.save_fix(Upload(photo(seed=1)), given) for _ in range(20)]
+        tasks = [resources.album.save_fix(Upload(photo(seed=1)), given) for _ in range(20)]
         outcomes = await asyncio.gather(*tasks)
     assert len({outcome.row[0] for outcome in outcomes}) == 1
     await asyncio.to_thread(assert_whole, settings)
