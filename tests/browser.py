@@ -3,7 +3,7 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
@@ -108,3 +108,8 @@ def graphiql(browser: Browser, address: str, color_scheme: Literal["light", "dar
     opened.open(address)
     yield opened
     context.close()
+
+
+class Demo(Protocol):
+    url: str
+    token: str

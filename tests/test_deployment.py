@@ -1,6 +1,7 @@
 """The files that install, build and deploy the server agree with the code."""
 
 import dataclasses
+import json
 import re
 import subprocess
 import sys
@@ -157,3 +158,15 @@ def test_every_locked_package_has_one_version_and_hashes_and_no_host(name: str) 
 def test_nginx_lets_through_what_the_server_would_take() -> None:
     (limit,) = re.findall(r"client_max_body_size (\d+)m;", NGINX)
     assert int(limit) * 1024 * 1024 > Settings.max_request_bytes > Settings.max_upload_bytes
+
+
+@pytest.mark.parametrize("folder", ["bench/peers", "examples", "graphiql"])
+def test_the_lock_files_pin_every_package_and_name_no_registry(folder: str) -> None:
+    lock = json.loads((PROJECT / folder / "package-lock.json").read_text())
+    packages = {name: package for name, package in lock["packages"].items() if name}
+    assert packages
+    assert all(package["integrity"].startswith("sha512-") for package in packages.values())
+    assert not any("resolved" in package for package in packages.values())
+    manifest = json.loads((PROJECT / folder / "package.json").read_text())
+    pinned = manifest["dependencies"] | manifest.get("devDependencies", {})
+    assert all(version == packages[f"node_modules/{name}"]["version"] for name, version in pinned.items())
