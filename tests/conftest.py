@@ -1,37 +1,29 @@
 """Databases, folders and servers for the tests; each test gets them as good as new."""
 
 import asyncio
-import gc
 import logging
 import os
 import re
 import socket
-import threading
-import time
 from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 from uuid import uuid4
 
-import httpx
 import pytest
 import structlog
-import uvicorn
 
 from graphql_server import migrations
-from graphql_server.app import create_app
 from graphql_server.cli import main
 from graphql_server.decoding import Decoder
 from graphql_server.media import Media
 from graphql_server.pictures import Picture
-from graphql_server.serving import calm_collector
 from tests import mysql
 from tests.doctor import Doctor, Outcome
 from tests.media import KEYS
 from tests.octets import MAX_REQUEST
 from tests.pictures import LIMIT, Inspect
-from tests.processes import Process, server_of, settings_of, started, users_listening
-from tests.production import Measured
-from tests.rows import put_images, untrained_pk
+from tests.processes import Process, serving_on_sqlite, settings_of, started
+from tests.production import Measured, measuring
 from tests.servers import Server, UserServer, running, settings_for
 from tests.shared import sharing
 
@@ -189,53 +181,23 @@ def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture(scope="session")
 def process(tmp_path_factory: pytest.TempPathFactory) -> Generator[Process]:
     """A server as it runs in production, for all who send it rubbish."""
-    folder = tmp_path_factory.mktemp("hostile")
-    url = f"sqlite://{folder / 'test.db'}"
-    asyncio.run(migrations.run(url, lambda name: None))
-    with users_listening() as users:
-        settings = settings_of(url, folder / "media", users)
-        with started(folder, "serve", MAX_REQUEST_BYTES=str(MAX_REQUEST), **settings) as running:
-            yield running
-
-
-@pytest.fixture(scope="module")
-def measured(tmp_path_factory: pytest.TempPathFactory) -> Generator[tuple[Server, Measured]]:
-    """A server in the production profile with 1,200 images, whose event loop is watched."""
-    folder = tmp_path_factory.mktemp("measured")
-    url = f"sqlite://{folder / 'test.db'}"
-    asyncio.run(migrations.run(url, lambda name: None))
-    settings = settings_for(url, folder / "media", introspection=False)
-    user_server = UserServer()
-    app = Measured(create_app(settings, httpx.MockTransport(user_server)))
-    uvicorn_server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="on"))
-    thresholds = gc.get_threshold()
-    calm_collector()
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=uvicorn_server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        while not uvicorn_server.started:
-            time.sleep(0.005)
-        server = Server(f"http://127.0.0.1:{listener.getsockname()[1]}", settings, user_server)
-        put_images(server, untrained_pk(server), [{"uuid_file_name": f"{number}.jpg"} for number in range(1200)])
-        yield server, app
-        uvicorn_server.should_exit = True
-        thread.join(30)
-    gc.unfreeze()
-    gc.set_threshold(*thresholds)
-
-
-@pytest.fixture(scope="module")
-def production(measured: tuple[Server, Measured]) -> Server:
-    return measured[0]
+    with serving_on_sqlite(tmp_path_factory.mktemp("hostile"), MAX_REQUEST_BYTES=str(MAX_REQUEST)) as (running, _):
+        yield running
 
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Generator[tuple[Process, Server]]:
     """A server of slow clients, as a process and as one that is asked."""
-    folder = tmp_path_factory.mktemp("slow")
-    url = f"sqlite://{folder / 'test.db'}"
-    asyncio.run(migrations.run(url, lambda name: None))
-    with users_listening() as users:
-        settings = settings_of(url, folder / "media", users)
-        with started(folder, "serve", **settings) as process:
-            yield process, server_of(process, settings)
+    with serving_on_sqlite(tmp_path_factory.mktemp("slow")) as both:
+        yield both
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Generator[tuple[Server, Measured]]:
+    with measuring(tmp_path_factory.mktemp("measured")) as both:
+        yield both
+
+
+@pytest.fixture(scope="module")
+def production(measured: tuple[Server, Measured]) -> Server:
+    return measured[0]

@@ -16,6 +16,9 @@ QUERY = b'{"query": "{ untrained { title } }"}'
 MAX_REQUEST = 8_000_000
 MEGABYTE = b"x" * 1_000_000
 LENGTH = b"content-length: %d\r\n"
+HEAD = b"POST /graphql HTTP/1.1\r\nhost: here\r\ncontent-type: application/json\r\n"
+ANSWER = b'{"data":{"untrained":{"title":"untrained"}}'
+CHUNKED = b"transfer-encoding: chunked\r\n"
 
 
 def connect(process: Process) -> socket.socket:
@@ -99,13 +102,6 @@ def eventually_as_before(process: Process, before: int) -> None:
 def chunks(size: int) -> Iterator[bytes]:
     for _ in range(size // len(MEGABYTE)):
         yield b"%x\r\n" % len(MEGABYTE) + MEGABYTE + b"\r\n"
-
-
-CHUNKED = b"transfer-encoding: chunked\r\n"
-
-
-ANSWER = b'{"data":{"untrained":{"title":"untrained"}}'
-HEAD = b"POST /graphql HTTP/1.1\r\nhost: here\r\ncontent-type: application/json\r\n"
 
 
 def request(padding: int = 0) -> bytes:

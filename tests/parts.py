@@ -1,4 +1,4 @@
-"""A client that takes answers in parts, and puts the parts together as the incremental delivery specification tells.
+"""A client that takes answers in parts, operations for it, and how it puts parts together: as specified.
 
 https://specs.apollo.dev/incremental/v0.2/
 """

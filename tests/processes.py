@@ -1,5 +1,6 @@
 """The command `graphql-server` in processes of its own, as an operator starts it."""
 
+import asyncio
 import os
 import random
 import signal
@@ -18,7 +19,7 @@ import httpx
 import orjson
 import uvicorn
 
-from graphql_server import demo
+from graphql_server import demo, migrations
 from tests.servers import KEY, TOKEN, Server, UserServer, settings_for
 
 PROJECT = Path(__file__).parent.parent
@@ -163,6 +164,17 @@ def server_of(process: Process, settings: Mapping[str, str]) -> Server:
     """Talk to a process as to a server in this one; its user server cannot be commanded."""
     kept = settings_for(settings["DATABASE_URL"], Path(settings["MEDIA_ROOT"]))
     return Server(process.url, kept, UserServer())
+
+
+@contextmanager
+def serving_on_sqlite(folder: Path, **others: str) -> Generator[tuple[Process, Server]]:
+    """Run a server as in production; gives its process, and it as one that is asked."""
+    url = f"sqlite://{folder / 'test.db'}"
+    asyncio.run(migrations.run(url, lambda name: None))
+    with users_listening() as users:
+        settings = settings_of(url, folder / "media", users)
+        with started(folder, "serve", **others, **settings) as process:
+            yield process, server_of(process, settings)
 
 
 def ready(process: Process) -> bool:

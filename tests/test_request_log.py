@@ -1,6 +1,5 @@
 """What a server in production writes of its requests: an id, no secret, and all of what went wrong."""
 
-import asyncio
 import socket
 from collections.abc import Generator
 from contextlib import suppress
@@ -9,11 +8,10 @@ from typing import Any
 import httpx
 import pytest
 
-from graphql_server import migrations
 from tests.front_door import QUERY
 from tests.holdings import ask
 from tests.live import UPGRADE
-from tests.processes import Process, settings_of, started, users_listening
+from tests.processes import Process, serving_on_sqlite
 from tests.rows import IMAGE
 from tests.servers import TOKEN
 from tests.waiting import wait_until
@@ -21,13 +19,8 @@ from tests.waiting import wait_until
 
 @pytest.fixture(scope="module")
 def process(tmp_path_factory: pytest.TempPathFactory) -> Generator[Process]:
-    folder = tmp_path_factory.mktemp("process")
-    url = f"sqlite://{folder / 'test.db'}"
-    asyncio.run(migrations.run(url, lambda name: None))
-    with users_listening() as users:
-        settings = settings_of(url, folder / "media", users)
-        with started(folder, "serve", LOG_LEVEL="debug", **settings) as process:
-            yield process
+    with serving_on_sqlite(tmp_path_factory.mktemp("process"), LOG_LEVEL="debug") as (process, _):
+        yield process
 
 
 def post(process: Process, query: str, **headers: str) -> httpx.Response:
