@@ -22,7 +22,7 @@ from tests.doctor import Doctor, Outcome
 from tests.media import KEYS
 from tests.octets import MAX_REQUEST
 from tests.pictures import LIMIT, Inspect
-from tests.processes import Process, serving_on_sqlite, settings_of, started
+from tests.processes import Process, free_port, serving_on_sqlite, settings_of, started
 from tests.production import Measured, measuring
 from tests.servers import Server, UserServer, running, settings_for
 from tests.shared import sharing
@@ -201,3 +201,18 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Generator[tuple[Server
 @pytest.fixture(scope="module")
 def production(measured: tuple[Server, Measured]) -> Server:
     return measured[0]
+
+
+@pytest.fixture
+def place() -> str:
+    """Where a server tells its figures."""
+    return f"127.0.0.1:{free_port()}"
+
+
+@pytest.fixture
+def watched(database_url: str, media_root: Path, place: str) -> Generator[Server]:
+    """A server that tells its figures at that place."""
+    host, _, port = place.partition(":")
+    # A lock is waited for long enough for what a busy machine does meanwhile.
+    with running(settings_for(database_url, media_root, metrics=(host, int(port)), database_seconds=30.0)) as server:
+        yield server
