@@ -1,5 +1,6 @@
 """Rows of the predecessor, which know less than ours and may hold any number, as they are read."""
 
+from tests import mysql
 from tests.holdings import ask
 from tests.photos import photo
 from tests.rows import global_id, put, put_datasets, put_images, untrained_pk
@@ -68,9 +69,14 @@ def test_a_value_is_looked_at_where_its_column_takes_others(server: Server) -> N
     if url.startswith("mysql"):
         ask(url, "ALTER TABLE image_info MODIFY width BIGINT NULL")
         value = 2**40
-    put_images(server, dataset, [{"width": 3}, {"width": value}])
-    with running(server.settings) as other:
-        answer = other.result("{ images { nodes { width height } } }")
+    try:
+        put_images(server, dataset, [{"width": 3}, {"width": value}])
+        with running(server.settings) as other:
+            answer = other.result("{ images { nodes { width height } } }")
+    finally:
+        if url.startswith("mysql"):
+            mysql.empty(url)
+            ask(url, "ALTER TABLE image_info MODIFY width INT NULL")
     assert answer["data"]["images"]["nodes"] == [{"width": 3, "height": None}, {"width": None, "height": None}]
     assert [error["path"] for error in answer["errors"]] == [["images", "nodes", 1, "width"]]
 
