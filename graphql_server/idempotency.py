@@ -14,11 +14,12 @@ from tortoise.exceptions import IntegrityError
 
 from graphql_server.database import Again, Transaction
 from graphql_server.errors import BadUserInput, Conflict
+from graphql_server.listings import among
 from graphql_server.statements import inserting
 
 LONGEST = 255
 COLUMNS = ("idempotency_key", "fingerprint", "pks", "created_at")
-RECALL = "SELECT idempotency_key, fingerprint, pks FROM idempotency_key WHERE idempotency_key IN ({})"
+RECALL = "SELECT idempotency_key, fingerprint, pks FROM idempotency_key WHERE {}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,8 @@ async def recall(transaction: Transaction, *onces: Once | None) -> dict[Once | N
     asked = {once.key: once for once in onces if once}
     if not asked:
         return {}
-    rows = await transaction.fetch(RECALL.format(", ".join("?" * len(asked))), list(asked))
+    chosen = among("idempotency_key", list(asked))
+    rows = await transaction.fetch(RECALL.format(chosen.sql), chosen.args)
     return {asked[key]: _pks(asked[key], fingerprint, pks) for key, fingerprint, pks in rows}
 
 

@@ -81,9 +81,9 @@ async def rows_of(
     if len(pks) > KEYS_AT_ONCE:
         pieces = [pks[at : at + KEYS_AT_ONCE] for at in range(0, len(pks), KEYS_AT_ONCE)]
         return {pk: row for piece in pieces for pk, row in (await rows_of(database, table, piece, columns)).items()}
-    marks = ", ".join("?" * len(pks))
+    chosen = among("pk", pks)
     read = ", ".join(columns or table.columns)
-    rows = await database.fetch(f"SELECT {read} FROM {table.name} WHERE pk IN ({marks})", pks)
+    rows = await database.fetch(f"SELECT {read} FROM {table.name} WHERE {chosen.sql}", chosen.args)
     return {row[0]: row for row in rows}
 
 
