@@ -6,7 +6,8 @@ from starlette.datastructures import UploadFile
 
 from graphql_server.errors import BadRequest
 from graphql_server.http import multipart
-from graphql_server.http.bodies import Body, Headers, json_of
+from graphql_server.http.bodies import Body, json_of
+from graphql_server.http.heads import Headers
 from graphql_server.http.multipart import MOST_FILES, Form
 from graphql_server.media import log_unavailable
 

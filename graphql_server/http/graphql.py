@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from graphql_server.deadlines import Deadlines
 from graphql_server.errors import BadRequest, Unauthenticated, UserServerUnavailable, error_body
 from graphql_server.http import parts, requests, streams
-from graphql_server.http.bodies import Headers
+from graphql_server.http.heads import Headers, headers_of
 from graphql_server.http.live import Live
 from graphql_server.http.negotiation import JSON, RESPONSE, media_type, ranges_of
 from graphql_server.http.tokens import token_of
@@ -58,7 +58,7 @@ class GraphQL:
         self._plain, self._forms = requests.Plain(deadlines), requests.Forms(max_bytes, deadlines)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers, kind, method = requests.headers_of(scope), JSON, scope["method"]
+        headers, kind, method = headers_of(scope), JSON, scope["method"]
         try:
             if method not in ("GET", "POST"):
                 raise BadRequest("Send GET or POST.", 405, "METHOD_NOT_ALLOWED")  # noqa: TRY301 - as all refusals

@@ -15,8 +15,7 @@ from starlette.types import Receive, Scope, Send
 from graphql_server import pictures
 from graphql_server.disk import Found, is_place
 from graphql_server.errors import NotFound, StorageUnavailable, error_body
-from graphql_server.http.bodies import Headers
-from graphql_server.http.requests import headers_of
+from graphql_server.http.heads import Headers, headers_of
 from graphql_server.media import Media, Opened, log_unavailable
 
 METHODS = ("GET", "HEAD")

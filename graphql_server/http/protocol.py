@@ -2,12 +2,12 @@
 
 import asyncio
 from itertools import chain
-from urllib.parse import unquote
 
 import httptools
 
 from graphql_server.http.connections import LEFT_BYTES, Connection
 from graphql_server.http.exchange import Exchange
+from graphql_server.http.heads import Fields, Head, Line, aim, head_of
 
 HEAD_BYTES = 32 * 1024
 HEADERS = 100
@@ -16,10 +16,10 @@ HEAD_SECONDS = 10.0
 OURS = frozenset((b"expect", b"host", b"transfer-encoding"))
 
 
-class _Trailers(list[tuple[bytes, bytes]]):
+class _Trailers(list[Line]):
     """Takes the headers behind a body, which nobody reads; a client may send them without an end."""
 
-    def append(self, _header: tuple[bytes, bytes], /) -> None: ...
+    def append(self, _header: Line, /) -> None: ...
 
 
 class Protocol(Connection):
@@ -31,6 +31,7 @@ class Protocol(Connection):
     _coded = False  # whether a body is to come in another coding than chunks
     _head = 0  # bytes of a head, or of a body's heads and trailers since the last that was of the body itself
     _deadline: asyncio.TimerHandle | None = None
+    _last: Head | None = None  # that came with a whole request, if the next may be as that
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
@@ -46,6 +47,13 @@ class Protocol(Connection):
             if self._left < 0:
                 self.transport.close()
             return
+        if self._answering or self._in_head or self._in_body:
+            self._take(data)
+        elif not (self._last and self._take_again(self._last, bytes(data))):
+            self._take(data)
+            self._remember(bytes(data))
+
+    def _take(self, data: bytes | memoryview) -> None:
         self._began_now = False
         self._read(data)
         if self._left is not None:
@@ -65,6 +73,24 @@ class Protocol(Connection):
             if self._head > HEAD_BYTES:
                 self._refuse(431, "HEADERS_TOO_LARGE", f"The headers are larger than {HEAD_BYTES} bytes.")
 
+    def _take_again(self, last: Head, piece: bytes) -> bool:
+        """Begin a request without the parser, which takes most of the time, where its head is the last one."""
+        scope = last.again(piece)
+        if scope is None:
+            return False
+        self._stop_waiting()
+        scope["state"] = self.app_state.copy()
+        exchange = Exchange(scope, self, keep_alive=last.keep_alive, awaited=False)
+        exchange.take_whole(piece[len(piece) - last.length :])
+        self.begin(exchange)
+        return True
+
+    def _remember(self, piece: bytes) -> None:
+        """Remember the head of what was one whole request, and no more."""
+        last = self._answering
+        whole = last and last is self._running and not (last.more_body or last.awaited or self._in_head)
+        self._last = head_of(piece, last.scope, keep_alive=last.keep_alive) if whole else None
+
     def _read(self, data: bytes | memoryview) -> None:
         while data:
             try:
@@ -82,6 +108,7 @@ class Protocol(Connection):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self.scope["headers"] = self.headers = Fields()
         self._in_head, self._began_now, self._head = True, True, 0
         self._hosts, self._coded = 0, False
         self._stop_waiting()  # its own time begins with what has just come
@@ -130,11 +157,7 @@ class Protocol(Connection):
         scope["method"], scope["http_version"] = self.parser.get_method().decode("ascii"), version
         if self.parser.should_upgrade() and self._should_upgrade():
             return
-        url = httptools.parse_url(self.url)
-        path = url.path.decode("ascii")
-        scope["path"] = self.root_path + (unquote(path) if "%" in path else path)
-        scope["raw_path"] = self.root_path.encode("ascii") + url.path
-        scope["query_string"] = url.query or b""
+        aim(scope, self.url)
         self.headers = _Trailers()
         new = version != "1.0"
         # Who is answered without being asked for the body may send it or not, so that nothing can follow.

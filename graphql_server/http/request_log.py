@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from graphql_server import logs
 from graphql_server.figures import Traffic
 from graphql_server.http import refusals
+from graphql_server.http.heads import headers_of
 from graphql_server.http.streams import LASTING
 
 PLAUSIBLE = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -71,9 +72,9 @@ class RequestLog:
 
 def id_of(scope: Scope) -> str:
     """The id that a request brings, or one that is made for it."""
-    for name, value in scope["headers"]:
-        if name == b"x-request-id" and PLAUSIBLE.fullmatch(sent := value.decode("latin-1")):
-            return sent
+    sent = headers_of(scope).get(b"x-request-id", b"").decode("latin-1")
+    if PLAUSIBLE.fullmatch(sent):
+        return sent
     return f"{random.getrandbits(128):032x}"
 
 

@@ -3,21 +3,21 @@
 GraphQL over HTTP: https://graphql.github.io/graphql-over-http/draft/
 """
 
-from collections import defaultdict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import lru_cache
 from operator import call
 from typing import Any
 
 from starlette.datastructures import QueryParams
-from starlette.types import Receive, Scope
+from starlette.types import Receive
 
 from graphql_server.budget import Budget
 from graphql_server.deadlines import Deadlines
 from graphql_server.errors import BadRequest
 from graphql_server.http import bodies, forms, persisted
-from graphql_server.http.bodies import Body, Headers
+from graphql_server.http.bodies import Body
+from graphql_server.http.heads import Headers
 from graphql_server.schema.operations import Operation
 
 Admit = Callable[[], Awaitable[object]]
@@ -30,20 +30,6 @@ REMEMBERED = 100  # of those, what they ask for
 # longer than for these seconds while it comes.
 FORMS_BYTES, FORM_BYTES, FORM_SECONDS = 8 * 1024 * 1024, 1024 * 1024, 0.1
 STRANGER_BYTES = 16 * 1024  # of a message on a WebSocket, which brings the token
-
-
-def headers_of(scope: Scope) -> Headers:
-    """A request's headers by their names in small letters; several lines with one name are one (RFC 9110, 5.3)."""
-    lines = scope["headers"]
-    headers = dict(lines)
-    return headers if len(headers) == len(lines) else _joined(lines)
-
-
-def _joined(lines: Iterable[tuple[bytes, bytes]]) -> Headers:
-    values = defaultdict[bytes, list[bytes]](list)
-    for name, value in lines:
-        values[name].append(value)
-    return {name: b", ".join(each) for name, each in values.items()}
 
 
 def is_form(headers: Headers) -> bool:
@@ -80,7 +66,12 @@ class Plain:
         """
         _check_type(headers)
         _check_encoding(headers)
-        body = Body(headers, receive, JSON_BYTES, self._deadlines)
+        bodies.check_length(headers, JSON_BYTES)
+        first = receive()
+        short = bodies.whole_of(first)
+        if short is not None and len(short) <= SHORT_BYTES:
+            return self._remembered(_of_body, short)
+        body = Body(receive, JSON_BYTES, self._deadlines, first)
         text, admitted = await body.piece(), False
         while True:
             if len(text) > SHORT_BYTES and not admitted:
@@ -142,7 +133,8 @@ class Forms:
         declared = headers.get(b"content-length", b"")
         size = min(int(declared), FORM_BYTES) if declared.isdigit() else FORM_BYTES
         async with self._memory.share(size, FORM_SECONDS) as share:
-            form = await forms.read(headers, Body(headers, receive, self._max_bytes, self._deadlines))
+            bodies.check_length(headers, self._max_bytes)
+            form = await forms.read(headers, Body(receive, self._max_bytes, self._deadlines))
             try:
                 operation = operation_of(forms.fields_of(form))
                 share.settle()

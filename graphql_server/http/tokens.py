@@ -1,6 +1,6 @@
 """Where a client's token stands among headers."""
 
-from graphql_server.http.bodies import Headers
+from graphql_server.http.heads import Headers
 
 
 def token_of(headers: Headers) -> str | None:

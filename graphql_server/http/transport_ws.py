@@ -13,6 +13,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from graphql_server.errors import BadRequest, ServerStopping, Unauthenticated, UserServerUnavailable, error_body
 from graphql_server.http import requests
+from graphql_server.http.heads import headers_of
 from graphql_server.http.live import Line, Live
 from graphql_server.http.tokens import token_of
 from graphql_server.schema.answers import Answer
@@ -45,7 +46,7 @@ class Connection:
         self._socket = socket
         self._live, self._service = live, live.service
         self._line = line
-        self._headers = requests.headers_of(socket.scope)
+        self._headers = headers_of(socket.scope)
         self._token = token_of(self._headers)
         self._asked, self._known = asyncio.Event(), asyncio.Event()
         self._operations: dict[str, asyncio.Task[None]] = {}
