@@ -168,6 +168,17 @@ def test_nginx_answers_head_ranges_and_known_pictures(front: Front) -> None:
     assert (known.status, body) == (HTTPStatus.NOT_MODIFIED, b"")
 
 
+def test_nginx_refuses_conditions_and_ranges_in_json_as_the_server_does(front: Front) -> None:
+    unmet, body = front.ask(signed(), If_Match='"another"')
+    assert (unmet.status, code(body)) == (HTTPStatus.PRECONDITION_FAILED, "PRECONDITION_FAILED")
+    empty, body = front.ask(signed(), Range=f"bytes={len(BYTES)}-")
+    assert (empty.status, code(body)) == (HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, "RANGE_NOT_SATISFIABLE")
+    assert empty.headers["Content-Range"] == f"bytes */{len(BYTES)}"
+    for answer in (unmet, empty):
+        assert answer.headers["Content-Type"] == "application/json"
+        assert "no-store" in answer.headers.get_all("Cache-Control", [])
+
+
 def test_nginx_writes_no_signature_into_its_log(front: Front) -> None:
     address = signed()
     front.ask(address)

@@ -21,6 +21,10 @@ from graphql_server.media import Media, Opened, log_unavailable
 METHODS = ("GET", "HEAD")
 # As plain numbers: Python 3.11 looks up a member of an enumeration by a function.
 OK, PARTIAL_CONTENT, NOT_MODIFIED, PRECONDITION_FAILED, NOT_SATISFIABLE = 200, 206, 304, 412, 416
+UNMET = {
+    PRECONDITION_FAILED: ("PRECONDITION_FAILED", "The picture is not as the request has it."),
+    NOT_SATISFIABLE: ("RANGE_NOT_SATISFIABLE", "The picture has no such bytes."),
+}
 # Smaller pictures are read by the same call that opens them, and sent by one.
 SMALL_BYTES = 256 * 1024
 # What an address says of itself. All of it is letters that stand for themselves; whatever else comes is not signed.
@@ -63,11 +67,12 @@ class Pictures:
                 refusal = _error(HTTPStatus.SERVICE_UNAVAILABLE, error.code, str(error))
             else:
                 try:
-                    await _answer(scope, picture, self._headers(picture.found, file_name, given), send)
+                    headers = self._headers(picture.found, file_name, given)
+                    refusal = await _answer(scope, picture, headers, send)
                 finally:
                     picture.close()
-                return
-        await refusal(scope, receive, send)
+        if refusal:
+            await refusal(scope, receive, send)
 
     def _refusal(self, method: str, dataset_pk: str, file_name: str, given: Mapping[str, str]) -> Response | None:
         if method not in METHODS:
@@ -112,19 +117,19 @@ def _kind(head: bytes | memoryview) -> bytes | None:
     return None
 
 
-async def _answer(scope: Scope, picture: Opened, headers: dict[bytes, bytes], send: Send) -> None:
+async def _answer(scope: Scope, picture: Opened, headers: dict[bytes, bytes], send: Send) -> Response | None:
+    """Send what is asked for of a picture, or give the refusal where that is nothing."""
     found, method = picture.found, scope["method"]
     status, part = _wanted(method, headers_of(scope), found, headers[b"last-modified"])
+    if status in UNMET:
+        size = {"content-range": f"bytes */{found.byte_size}"} if status == NOT_SATISFIABLE else {}
+        return _error(HTTPStatus(status), *UNMET[status], **size)
     if status == NOT_MODIFIED:
         del headers[b"content-type"], headers[b"content-disposition"]
     else:
         headers[b"content-length"] = b"%d" % len(part)
-    if status == PRECONDITION_FAILED:
-        headers[b"cache-control"] = b"no-store"  # or it might be given to those who ask without conditions
     if status == PARTIAL_CONTENT:
         headers[b"content-range"] = b"bytes %d-%d/%d" % (part.start, part.stop - 1, found.byte_size)
-    if status == NOT_SATISFIABLE:
-        headers[b"content-range"] = b"bytes */%d" % found.byte_size
     await send({"type": "http.response.start", "status": status, "headers": [*headers.items()]})
     last = b""
     if method == "GET" and part.stop <= len(found.head):
@@ -135,6 +140,7 @@ async def _answer(scope: Scope, picture: Opened, headers: dict[bytes, bytes], se
                 await send({"type": "http.response.body", "body": last, "more_body": True})
             last = piece
     await send({"type": "http.response.body", "body": last})
+    return None
 
 
 def _wanted(method: str, sent: Headers, picture: Found, last_modified: bytes) -> tuple[int, range]:
