@@ -6,6 +6,7 @@ import socket
 import orjson
 import pytest
 
+from tests.live import UPGRADE
 from tests.octets import answer, as_json, connect, head
 from tests.processes import Process
 from tests.servers import TOKEN
@@ -105,6 +106,15 @@ def test_a_request_whose_body_comes_later_is_not_taken_for_the_one_before_it(pro
                 connection.sendall(later[len(piece) :])
                 assert answer(connection) == ask_later
                 assert ask(connection, first) == answered
+
+
+def test_a_websocket_begins_with_the_fields_of_the_request_before_it(process: Process) -> None:
+    """Only a GET can become one; of others the same wish is passed over."""
+    begun, plain = UPGRADE + b"\r\n", UPGRADE.replace(b"GET", b"POST") + b"\r\n"
+    with connect(process) as connection:
+        assert ask(connection, plain)[0] == ask(connection, plain)[0] == 415
+        connection.sendall(begun)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 101 ")
 
 
 def test_requests_that_come_in_a_row_are_all_answered(process: Process) -> None:

@@ -54,24 +54,26 @@ def aim(scope: Scope, target: bytes) -> None:
 
 
 class Head(NamedTuple):
-    """The head of a connection's last request. The next is mostly the same but for its first line, as is its length."""
+    """The head of a connection's last request. The next is mostly the same but for its target, as is its length."""
 
     whole: bytes
-    fields: bytes  # behind the first line
+    method: bytes
+    rest: int  # bytes behind the first line, with the body
     length: int  # of the body
     scope: Mapping[str, Any]
     keep_alive: bool
 
     def again(self, piece: bytes) -> Scope | None:
-        """The scope of the request that a piece is, if that is a whole one with these fields."""
+        """The scope of the request that a piece is, if that is a whole one with this method and these fields."""
         if len(piece) == len(self.whole) + self.length and piece.startswith(self.whole):
             return {**self.scope}
         first = FIRST.match(piece)
-        if not first or not piece.startswith(self.fields, first.end()):
+        # What becomes of a wish for another protocol depends on the method.
+        if not first or first[1] != self.method or len(piece) - first.end() != self.rest:
             return None
-        if len(piece) != first.end() + len(self.fields) + self.length:
+        if not self.whole.endswith(piece[first.end() : len(piece) - self.length]):
             return None
-        scope: Scope = {**self.scope, "method": first[1].decode()}
+        scope: Scope = {**self.scope}
         aim(scope, first[2])
         return scope
 
@@ -85,4 +87,4 @@ def head_of(piece: bytes, scope: Scope, *, keep_alive: bool) -> Head | None:
     length = len(piece) - end
     if headers_of(scope).get(b"content-length", b"0") != b"%d" % length:
         return None
-    return Head(piece[:end], piece[first.end() : end], length, {**scope}, keep_alive)
+    return Head(piece[:end], first[1], len(piece) - first.end(), length, {**scope}, keep_alive)
