@@ -94,6 +94,13 @@ def test_many_requests_at_once_may_ask_for_another_protocol(process: Process) ->
             received += piece
 
 
+@pytest.mark.parametrize("line", [b"POST /graphql HTTP/1.0", b"POST /graphql HTTP/1.1"])
+def test_who_asks_for_another_protocol_may_wish_to_close(process: Process, line: bytes) -> None:
+    wish = b"connection: close, upgrade\r\nupgrade: h2c\r\n"
+    status, body, _ = send(process, [head(line, more=wish + as_json(QUERY)), QUERY])
+    assert (status, orjson.loads(body)) == (200, {"data": {"untrained": {"title": "untrained"}}})
+
+
 def test_keys_that_are_sent_twice_count_once(process: Process) -> None:
     body = b'{"query": "{ nothing }", "query": "{ untrained { title } }"}'
     status, answered, _ = send(process, [head(more=as_json(body)), body])
