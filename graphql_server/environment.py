@@ -7,6 +7,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 # Exactly as browsers write it: one that is written otherwise would never match.
 ORIGIN = re.compile(r"(?!http:.*:80$|https:.*:443$)https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?")
+HOST = re.compile(r"[\w.:%-]*")  # letters of any language, and an IPv6 address
 OUR_PATHS = ("/graphql", "/graphiql", "/healthz", "/readyz")
 LAST_PORT = 65535
 ENCODE = "; in a user's name and a password / ? # @ : [ ] and % are written as %2F %3F %23 %40 %3A %5B %5D and %25"
@@ -70,7 +71,8 @@ def address(*schemes: str) -> Callable[[str], str]:
         if scheme == "sqlite":
             return text  # a path
         parts = _split(text, ENCODE if "mysql" in schemes else "")
-        if scheme == "grpc" and (rest != parts.netloc or "@" in rest):
+        # Without a port, gRPC would go to 443.
+        if scheme == "grpc" and (rest != parts.netloc or "@" in rest or not parts.port):
             raise ValueError("must be grpc://host:50051, with nothing before or behind it")
         return text
 
@@ -78,12 +80,15 @@ def address(*schemes: str) -> Callable[[str], str]:
 
 
 def _split(text: str, hint: str) -> SplitResult:
+    impossible = f"has a host name that can be none{hint}"
     try:
         parts = urlsplit(text)
         host = parts.hostname or ""
         host.encode("idna")
     except ValueError:
-        raise ValueError(f"has a host name that can be none{hint}") from None
+        raise ValueError(impossible) from None
+    if not HOST.fullmatch(host):
+        raise ValueError(impossible)
     try:
         parts.port  # noqa: B018 - it is read only here
     except ValueError:
@@ -105,8 +110,8 @@ def path_or_address(text: str) -> str:
     steps = unquote(url).split("/")
     if (begin := f"/{steps[1]}") in OUR_PATHS:
         raise ValueError(f"must not begin with {begin}, where the server itself answers")
-    if re.search(r"[?#\\\x00-\x1f]", url):
-        raise ValueError("must have no ? # \\ or control character, since the pictures' names are put behind it")
+    if re.search(r"[?#\\\s]", url) or re.search(r"[{}\x00-\x1f]", unquote(url)):
+        raise ValueError("must have no ? # \\ { } space or control character: the pictures' names are put behind it")
     if url.startswith("//") or "." in steps or ".." in steps:
         raise ValueError("must have no // in front, which leads to another host, and no . or .. between its slashes")
     return url if url.startswith("/") else web_address(url)
