@@ -194,6 +194,12 @@ def test_a_faulty_file_is_one_line_that_names_the_file_and_the_operation(tmp_pat
     assert "\n" not in message
 
 
+def test_a_file_that_fails_while_it_is_read_is_named(tmp_path: Path) -> None:
+    file = Path("/proc/self/mem")  # whose first bytes nobody may read
+    with pytest.raises(SettingsError, match=f"{file} cannot be read"):
+        check_operations(settings_for("sqlite://none.db", tmp_path / "media", persisted_operations=file))
+
+
 def test_of_many_operations_each_is_checked_by_one_of_several_processes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

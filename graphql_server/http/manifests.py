@@ -50,7 +50,7 @@ def read(path: Path) -> list[Listed]:
             raise _wrong(f"{path} has more than {MOST_BYTES} bytes")
         contents = [(file, file.read_bytes()) for file in files]
     except OSError as error:
-        raise _wrong(f"{error.filename} cannot be read: {error.strerror}") from None
+        raise _wrong(f"{error.filename or path} cannot be read: {error.strerror}") from None
     found: dict[str, Listed] = {}
     for file, content in contents:
         for identifier, text in _operations(file, content):
