@@ -1,7 +1,10 @@
 """The short cut of `make interop`: one composer, three clients, and the audits of the protocol."""
 
+import csv
 import re
+import sys
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -9,6 +12,7 @@ from tests.interop.clients import NAMES, assert_at_home, served, told
 from tests.interop.live import assert_follows
 from tests.interop.programs import EXAMPLES, NODE, SDL, fails, node, run
 from tests.processes import PROJECT
+from tests.rows import put_images, serving, untrained_pk
 from tests.servers import TOKEN
 
 
@@ -22,6 +26,28 @@ def test_the_schema_composes_with_subgraphs_that_refer_to_it() -> None:
 def test_apollo_client_asks_pages_saves_and_reads_codes(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     with served(request, tmp_path) as server:
         assert_at_home(node("clients/apollo-client.ts", settings=told(server, tmp_path)))
+
+
+def test_a_dataset_is_downloaded_to_its_end_and_what_was_cut_off_is_fetched_again(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    stored = {f"{uuid4()}.jpg": f"photo {number}".encode() for number in range(1001)}
+    names, folder = list(stored), tmp_path / "lunch"
+    with serving("sqlite", request, tmp_path) as server:
+        pk = untrained_pk(server)
+        put_images(server, pk, [{"uuid_file_name": name, "model_degree": 90, "user_fix_degree": 180} for name in names])
+        (server.settings.media_root / f"{pk}").mkdir()
+        for name, content in stored.items():
+            (server.settings.media_root / f"{pk}" / name).write_bytes(content)
+        command = [sys.executable, EXAMPLES / "clients" / "download.py", f"{pk}", folder]
+        run(command, told(server, tmp_path))
+        (folder / names[-1]).unlink()
+        (folder / names[-1]).with_suffix(".part").write_bytes(b"pho")
+        run(command, told(server, tmp_path))
+    assert {path.name: path.read_bytes() for path in folder.glob("*.jpg")} == stored
+    with (folder / "labels.csv").open(newline="") as labels:
+        assert list(csv.reader(labels)) == [["file", "upright_degree"], *([name, "270"] for name in names)]
+    assert len(list(folder.iterdir())) == len(stored) + 1
 
 
 def test_apollo_client_shows_what_is_put_off_when_it_comes(request: pytest.FixtureRequest, tmp_path: Path) -> None:
