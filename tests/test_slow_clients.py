@@ -215,7 +215,12 @@ def reading_one_form(settings: Settings, seconds: float) -> Generator[tuple[Serv
             yield server, int(server.url.rpartition(":")[2])
 
 
-def test_photos_that_cannot_be_saved_yet_are_left_to_the_kernel(database_url: str, media_root: Path) -> None:
+@pytest.mark.parametrize("refused", [False, True])
+def test_photos_that_cannot_be_saved_yet_are_left_to_the_kernel(
+    database_url: str, media_root: Path, *, refused: bool
+) -> None:
+    """Also of those who were refused before they had sent all."""
+    start, rest = HEAD + b"content-length: 20000\r\n\r\n" + b" " * 10_000, b" " * 10_000
     with (
         reading_one_form(settings_for(database_url, media_root), 60) as (server, port),
         contextlib.ExitStack() as stack,
@@ -225,6 +230,10 @@ def test_photos_that_cannot_be_saved_yet_are_left_to_the_kernel(database_url: st
         senders[0].sendall(photos[0][0])
         wait_until(lambda: in_memory(port) == [0])  # it has been read so far
         for sender, halves in zip(senders[1:], photos[1:], strict=True):
+            if refused:
+                sender.sendall(start)
+                assert b'"UNAUTHENTICATED"' in sender.recv(65536)
+                sender.sendall(rest)
             sender.sendall(b"".join(halves))
         wait_until(lambda: len(in_memory(port)) == WAITING + 1 and in_memory(port).count(0) == 1)
         assert max(in_memory(port)) <= inlet.HEAD_PIECE
