@@ -18,6 +18,7 @@ from graphql_server.decoding import Decoder
 from graphql_server.media import Media
 from graphql_server.pictures import Picture
 from tests import mysql
+from tests.commands import FIELDS, Ended, Run
 from tests.doctor import Doctor, Outcome
 from tests.media import KEYS
 from tests.octets import MAX_REQUEST
@@ -139,22 +140,33 @@ def environ(tmp_path: Path) -> Generator[dict[str, str]]:
 
 
 @pytest.fixture
-def doctor(
-    database_url: str, media_root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Doctor:
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command of `graphql-server` in this process, with these settings and no others."""
+
+    def ended(*arguments: str, **settings: str) -> Ended:
+        with monkeypatch.context() as patch:
+            for field in FIELDS:
+                patch.delenv(field.upper(), raising=False)
+            for name, value in settings.items():
+                patch.setenv(name, value)
+            capsys.readouterr()
+            with pytest.raises(SystemExit) as exited:
+                main(arguments)
+        captured = capsys.readouterr()
+        return int(exited.value.code or 0), captured.out, captured.err
+
+    return ended
+
+
+@pytest.fixture
+def doctor(database_url: str, media_root: Path, run: Run) -> Doctor:
     """Runs `graphql-server doctor` on the test's database and folder."""
     media_root.mkdir(exist_ok=True)
 
-    def run(*arguments: str, url: str = database_url, root: Path = media_root) -> Outcome:
-        monkeypatch.setenv("DATABASE_URL", url)
-        monkeypatch.setenv("MEDIA_ROOT", str(root))
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main(["doctor", *arguments])
-        printed = capsys.readouterr()
-        return Outcome(ended.value.code, printed.out, printed.err)
+    def examine(*arguments: str, url: str = database_url, root: Path = media_root) -> Outcome:
+        return Outcome(*run("doctor", *arguments, DATABASE_URL=url, MEDIA_ROOT=str(root)))
 
-    return run
+    return examine
 
 
 @pytest.fixture

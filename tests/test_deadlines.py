@@ -16,7 +16,6 @@ from tests.chaos.relay import Relay, relaying
 from tests.holdings import assert_whole, holdings
 from tests.parts import ask, merged
 from tests.photos import photo
-from tests.processes import free_port
 from tests.scrapes import await_value, read, value
 from tests.servers import Server, running, settings_for
 from tests.waiting import wait_until
@@ -29,11 +28,6 @@ TIMED_OUT = "OPERATION_TIMED_OUT"
 def engine() -> str:
     """Only MySQL can be made slow from outside."""
     return "mysql"
-
-
-@pytest.fixture
-def place() -> str:
-    return f"127.0.0.1:{free_port()}"
 
 
 @pytest.fixture

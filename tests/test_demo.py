@@ -8,17 +8,15 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.commands import assert_one_line, run
+from tests.commands import Run, assert_one_line
 from tests.processes import free_port, server_of, settings_of, started
 from tests.servers import TOKEN, Server
 
 
-def test_the_demos_user_server_needs_a_token_that_the_server_would_ask_about(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert_one_line(run(monkeypatch, capsys, "demo-users"), "DEMO_TOKEN")
+def test_the_demos_user_server_needs_a_token_that_the_server_would_ask_about(run: Run) -> None:
+    assert_one_line(run("demo-users"), "DEMO_TOKEN")
     for token in ("\udcff", "ü", "two words"):
-        assert_one_line(run(monkeypatch, capsys, "demo-users", DEMO_TOKEN=token), "DEMO_TOKEN", "openssl rand")
+        assert_one_line(run("demo-users", DEMO_TOKEN=token), "DEMO_TOKEN", "openssl rand")
 
 
 def test_the_demo_starts_on_an_empty_folder_and_keeps_its_data_at_the_second_start(tmp_path: Path) -> None:
@@ -56,11 +54,9 @@ def test_a_demo_that_listens_everywhere_names_an_address_that_a_browser_opens(
         assert address == f"http://{shown}:{process.port}/graphql"
 
 
-def test_a_second_demo_in_one_folder_is_one_line_that_says_what_to_do(
-    demo: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_second_demo_in_one_folder_is_one_line_that_says_what_to_do(demo: Server, run: Run) -> None:
     folder = demo.settings.media_root.parent
-    result = run(monkeypatch, capsys, "demo", "--folder", str(folder), PORT=str(free_port()))
+    result = run("demo", "--folder", str(folder), PORT=str(free_port()))
     assert_one_line(result, str(folder), "--folder")
     assert demo.data("{ untrained { title } }") == {"untrained": {"title": "untrained"}}
 

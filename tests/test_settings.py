@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from graphql_server.settings import setting
-from tests.commands import FIELDS, assert_one_line, run
+from tests.commands import FIELDS, Run, assert_one_line
 from tests.servers import KEY
 
 NO_NUMBER = ["-1", "many", "1e9999", "²", "20MB"]  # what no setting that is a number takes
@@ -69,69 +69,53 @@ WRONG = {
 
 @pytest.mark.parametrize("name", ["DATABASE_URL", "USER_SERVER_URL", "MEDIA_SIGNING_KEY"])
 def test_a_setting_that_is_missing_or_empty_is_one_line_that_names_it(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], environ: dict[str, str], name: str
+    run: Run, environ: dict[str, str], name: str
 ) -> None:
     without = {key: value for key, value in environ.items() if key != name}
-    assert_one_line(run(monkeypatch, capsys, "serve", **without), f"{name} is not set")
-    assert_one_line(run(monkeypatch, capsys, "serve", **without, **{name: ""}), f"{name} is not set")
+    assert_one_line(run("serve", **without), f"{name} is not set")
+    assert_one_line(run("serve", **without, **{name: ""}), f"{name} is not set")
 
 
-def test_a_media_folder_that_nothing_can_be_staged_in_is_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], environ: dict[str, str]
-) -> None:
+def test_a_media_folder_that_nothing_can_be_staged_in_is_one_line(run: Run, environ: dict[str, str]) -> None:
     (Path(environ["MEDIA_ROOT"]) / ".staging").write_bytes(b"in the way")
-    result = run(monkeypatch, capsys, "serve", **environ)
+    result = run("serve", **environ)
     assert_one_line(result, "MEDIA_ROOT", "no folder that can be written to")
     assert "storage unavailable" not in result[1]
 
 
-def test_all_settings_that_are_missing_are_named_at_once(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_all_settings_that_are_missing_are_named_at_once(run: Run) -> None:
     needed = ("DATABASE_URL", "USER_SERVER_URL", "MEDIA_SIGNING_KEY")
-    for name in needed:
-        monkeypatch.delenv(name, raising=False)
-    assert_one_line(run(monkeypatch, capsys, "serve"), *(f"{name} is not set" for name in needed))
+    assert_one_line(run("serve"), *(f"{name} is not set" for name in needed))
 
 
 @pytest.mark.parametrize("field", FIELDS)
-def test_a_wrong_setting_is_one_line_that_names_it(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], environ: dict[str, str], field: str
-) -> None:
+def test_a_wrong_setting_is_one_line_that_names_it(run: Run, environ: dict[str, str], field: str) -> None:
     for value in WRONG.get(field, NO_NUMBER):
-        result = run(monkeypatch, capsys, "serve", **{**environ, field.upper(): value})
+        result = run("serve", **{**environ, field.upper(): value})
         assert_one_line(result, field.upper())
 
 
 @pytest.mark.parametrize("field", FIELDS)
-def test_a_setting_that_is_no_text_is_one_line_that_says_so(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], environ: dict[str, str], field: str
-) -> None:
+def test_a_setting_that_is_no_text_is_one_line_that_says_so(run: Run, environ: dict[str, str], field: str) -> None:
     value = f"{environ.get(field.upper(), '')}\udcff"  # as Python gives what is no UTF-8
-    assert_one_line(run(monkeypatch, capsys, "serve", **{**environ, field.upper(): value}), field.upper(), "UTF-8")
+    assert_one_line(run("serve", **{**environ, field.upper(): value}), field.upper(), "UTF-8")
 
 
-def test_a_secret_that_is_wrong_is_not_repeated(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], environ: dict[str, str]
-) -> None:
+def test_a_secret_that_is_wrong_is_not_repeated(run: Run, environ: dict[str, str]) -> None:
     for name, value in (("MEDIA_SIGNING_KEY", "a-short-secret"), ("DATABASE_URL", "postgres://app:a-short-secret@db/")):
-        _, output, errors = run(monkeypatch, capsys, "serve", **{**environ, name: value})
+        _, output, errors = run("serve", **{**environ, name: value})
         assert "a-short-secret" not in output + errors
 
 
-def test_only_where_a_password_may_stand_is_told_how_to_write_one(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], environ: dict[str, str]
-) -> None:
-    result = run(monkeypatch, capsys, "serve", **{**environ, "USER_SERVER_URL": "http://[::1"})
+def test_only_where_a_password_may_stand_is_told_how_to_write_one(run: Run, environ: dict[str, str]) -> None:
+    result = run("serve", **{**environ, "USER_SERVER_URL": "http://[::1"})
     assert_one_line(result, "USER_SERVER_URL", "host name")
     assert "password" not in result[2]
 
 
-def test_a_collector_of_traces_at_no_address_is_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], environ: dict[str, str]
-) -> None:
+def test_a_collector_of_traces_at_no_address_is_one_line(run: Run, environ: dict[str, str]) -> None:
     for url in ("collector:4318", "http://a..b:4318", "http://collector:99999", "http://c/\udcff"):
-        result = run(monkeypatch, capsys, "serve", **environ, OTEL_EXPORTER_OTLP_ENDPOINT=url)
+        result = run("serve", **environ, OTEL_EXPORTER_OTLP_ENDPOINT=url)
         assert_one_line(result, "OTEL_EXPORTER_OTLP_ENDPOINT")
 
 
@@ -151,14 +135,10 @@ def test_a_path_for_pictures_may_begin_as_another_of_ours_does() -> None:
 
 
 @pytest.mark.parametrize("path", ["/graphql/pictures", "/healthz", "/graph%71l"])
-def test_a_path_for_pictures_that_the_server_needs_is_told_so(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], environ: dict[str, str], path: str
-) -> None:
-    result = run(monkeypatch, capsys, "serve", **{**environ, "MEDIA_URL": path})
+def test_a_path_for_pictures_that_the_server_needs_is_told_so(run: Run, environ: dict[str, str], path: str) -> None:
+    result = run("serve", **{**environ, "MEDIA_URL": path})
     assert_one_line(result, f"MEDIA_URL='{path}'", "the server itself answers")
 
 
-def test_sqlite_with_two_workers_is_one_line_that_says_why(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], environ: dict[str, str]
-) -> None:
-    assert_one_line(run(monkeypatch, capsys, "serve", **{**environ, "WORKERS": "2"}), "WORKERS", "SQLite")
+def test_sqlite_with_two_workers_is_one_line_that_says_why(run: Run, environ: dict[str, str]) -> None:
+    assert_one_line(run("serve", **{**environ, "WORKERS": "2"}), "WORKERS", "SQLite")
