@@ -264,25 +264,32 @@ def test_a_row_whose_file_name_is_no_pictures_can_be_removed_and_no_other_file_i
 def test_the_mutations_of_one_request_run_in_order_and_each_sees_the_one_before(server: Server) -> None:
     first = server.save(photo(seed=1))
     counted = "dataset { pk title images { totalCount } }"
-    fix = "{file: $file, modelDegree: 0, confidence: 1, userFixDegree: 0}"
+    fix = "{file: $file, modelDegree: 0, confidence: 1, userFixDegree: 0, onDuplicate: ALLOW}"
     query = f"""mutation($file: Upload!, $pk: Int!) {{
       before: saveFix(input: {fix}) {{ image {{ {counted} }} }}
-      lunch: createDataset(input: {{title: "Lunch"}}) {{ {counted} untrained {{ pk images {{ totalCount }} }} }}
+      lunch: createDataset(input: {{title: "Lunch"}}) {{
+        {counted} untrained {{ pk images {{ totalCount }} }}
+        same: dataset {{ images {{ nodes {{ dataset {{ title }} }} }} }}
+      }}
       gone: removeImage(input: {{pk: $pk}}) {{ {counted} }}
       taken: createDataset(input: {{title: "lunch"}}) {{ {counted} }}
       after: saveFix(input: {fix}) {{ image {{ {counted} }} }}
+      again: saveFix(input: {fix}) {{ image {{ {counted} }} }}
+      last: saveFixes(inputs: [{fix}]) {{ image {{ {counted} }} }}
     }}"""
     places, files = {"0": ["variables.file"]}, {"0": ("photo.jpg", photo(seed=2))}
     answer = server.send_form(query, {"file": None, "pk": first["pk"]}, places, files).json()
     data, lunch = answer["data"], first["dataset"]["pk"]
     assert data["before"]["image"]["dataset"] == {"pk": lunch, "title": "untrained", "images": {"totalCount": 2}}
     assert data["lunch"]["dataset"] == {"pk": lunch, "title": "Lunch", "images": {"totalCount": 2}}
+    assert [node["dataset"]["title"] for node in data["lunch"]["same"]["images"]["nodes"]] == ["Lunch"] * 2
     assert data["gone"]["dataset"] == {"pk": lunch, "title": "Lunch", "images": {"totalCount": 1}}
     assert data["taken"] is None
     assert [(error["path"], error["extensions"]["code"]) for error in answer["errors"]] == [(["taken"], "CONFLICT")]
     fresh = data["lunch"]["untrained"]
     assert fresh["images"]["totalCount"] == 0
-    assert data["after"]["image"]["dataset"] == {**fresh, "title": "untrained", "images": {"totalCount": 1}}
+    for count, saved in enumerate((data["after"], data["again"], *data["last"]), start=1):
+        assert saved["image"]["dataset"] == {**fresh, "title": "untrained", "images": {"totalCount": count}}
     assert_whole(server.settings)
 
 
