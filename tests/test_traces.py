@@ -16,10 +16,11 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from graphql_server import migrations
+from tests.commands import Run, assert_one_line
 from tests.front_door import send
 from tests.parts import ACCEPT
 from tests.photos import photo
-from tests.processes import PROJECT, command, server_of, settings_of, started, users_listening
+from tests.processes import PROJECT, server_of, settings_of, started, users_listening
 from tests.servers import KEY, TOKEN, Server
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -203,16 +204,14 @@ asyncio.run(main())
         assert "[]" in ran.stdout.splitlines(), ran.stderr
 
 
-def test_an_address_without_the_library_and_a_protocol_that_is_not_spoken_are_one_line(tmp_path: Path) -> None:
-    environ = settings_of(f"sqlite://{tmp_path / 'test.db'}", tmp_path / "media", "http://127.0.0.1:9/")
+def test_an_address_without_the_library_and_a_protocol_that_is_not_spoken_are_one_line(
+    run: Run, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     given = {**environ, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
     for name in ("OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"):
-        done = command("serve", **given, **{name: "grpc"})
-        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-        assert f"{name}: only" in done.stderr
+        assert_one_line(run("serve", **given, **{name: "grpc"}), f"{name}: only")
     given["OTEL_EXPORTER_OTLP_PROTOCOL"] = "grpc"
     given["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"] = "http/protobuf"
-    (tmp_path / "opentelemetry.py").write_text("raise ImportError('not installed')")
-    done = command("serve", **given, PYTHONPATH=str(tmp_path))
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "install dataset-server[otel]" in done.stderr
+    monkeypatch.delitem(sys.modules, "graphql_server.traces", raising=False)
+    monkeypatch.setitem(sys.modules, "opentelemetry.context", None)
+    assert_one_line(run("serve", **given), "install dataset-server[otel]")

@@ -126,7 +126,8 @@ def test_what_the_protocol_does_not_allow_closes_the_connection(quick: Server, v
         assert client.closed()[0] == expected
 
 
-def test_a_client_that_says_nothing_is_sent_away(quick: Server) -> None:
+def test_a_client_that_says_nothing_is_sent_away(quick: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport_ws, "INIT_SECONDS", 0.1)
     with connected(quick) as client:
         assert client.closed() == (4408, "Connection initialisation timeout")
 
