@@ -37,8 +37,8 @@ class Inlet(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the event loop's name for it
         cycle = self._protocol.cycle
-        # Before it knows whose request it is, the application asks for no more than the first piece. With what is left of
-        # a body that has been answered, the next head may come.
+        # Before it knows whose request it is, the application asks for no more than the first piece. And with what is
+        # left of a body that has been answered, the next head may come.
         return self._buffer if cycle and cycle.more_body and cycle.asked and not cycle.over else self._short
 
     def buffer_updated(self, nbytes: int) -> None:
