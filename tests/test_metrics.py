@@ -4,6 +4,7 @@ import asyncio
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.live import MULTIPART, SSE, connected, events, following, parts, stre
 from tests.persisted import hashed, sha256_of
 from tests.photos import photo
 from tests.rivals import name_against_a_rival
+from tests.rows import put_images, sql, untrained_pk
 from tests.scrapes import Samples, await_value, read, value
 from tests.servers import Server, running, settings_for
 from tests.waiting import wait_until
@@ -110,6 +112,24 @@ def test_subscribers_are_counted_while_they_follow_and_by_what_ends_them(watched
         assert value(now, "subscriptions_begun_total", transport=transport) == 1
     assert value(now, "operation_duration_seconds_count", operation="subscription", outcome="ok") == 3
     assert value(now, "live_connections_refused_total", code="UNAUTHENTICATED") == 1
+
+
+def test_what_graphql_core_must_tell_is_counted_as_its_own_and_errors_of_events_as_all_others(
+    watched: Server, place: str
+) -> None:
+    pk = untrained_pk(watched)
+    good, large = put_images(watched, pk, [{"byte_size": size} for size in (1, 2**40)])  # which is no Int of GraphQL
+    change = "INSERT INTO dataset_change (kind, dataset_info_pk, image_info_pk, created_at) VALUES (?, ?, ?, ?)"
+    sql(watched, change, ["IMAGE_SAVED", pk, large, datetime.now(UTC)])
+    with following(
+        watched, "subscription($after: String) { imageSaved(after: $after) { image { byteSize } } }"
+    ) as client:
+        assert client.receive()["payload"]["errors"]
+    removal = "removeImage(input: {pk: %d}) { image { byteSize } }"
+    assert len(watched.codes(f"mutation {{ a: {removal % good} b: {removal % large} }}")) == 1
+    now = read(place)
+    assert value(now, "errors_total", code="BAD_USER_INPUT") == 2
+    assert value(now, "executions_total", executor="graphql-core") == 1
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
