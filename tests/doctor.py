@@ -24,7 +24,6 @@ HOLDS = {
     "every tally counts its images": 0,
 }
 MEASURED = "content_type, width, height, byte_size, sha256"
-REMOVE = "mutation($pk: Int!) { removeImage(input: {pk: $pk}) { image { pk } } }"
 
 
 @dataclass

@@ -16,7 +16,3 @@ def send_fixes(server: Server, contents: list[bytes], **others: dict[str, Any]) 
     places = {str(number): [f"variables.inputs.{number}.file"] for number in range(len(contents))}
     files = {str(number): (f"{number}.jpg", content) for number, content in enumerate(contents)}
     return server.send_form(SAVE_FIXES, {"inputs": inputs}, places, files).json()
-
-
-def codes(answer: dict[str, Any]) -> list[str]:
-    return [error["extensions"]["code"] for error in answer["errors"]]

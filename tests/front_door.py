@@ -36,6 +36,11 @@ def send_form(
     return send(server, files={**parts, **given}, headers=headers or PREFLIGHT)
 
 
+def codes(answer: dict[str, Any]) -> list[str]:
+    """The codes of an answer's errors."""
+    return [error["extensions"]["code"] for error in answer.get("errors", ())]
+
+
 def code(answer: httpx.Response) -> str:
     """The one code of an answer's errors."""
     (found,) = {error["extensions"]["code"] for error in answer.json()["errors"]}

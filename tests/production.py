@@ -1,4 +1,4 @@
-"""A server whose event loop is watched, and the codes of what it answers."""
+"""A server whose event loop is watched."""
 
 import asyncio
 import gc
@@ -83,7 +83,3 @@ def measuring(folder: Path) -> Generator[tuple[Server, Measured]]:
         thread.join(30)
     gc.unfreeze()
     gc.set_threshold(*thresholds)
-
-
-def codes(answer: httpx.Response) -> list[str]:
-    return [error["extensions"]["code"] for error in answer.json().get("errors", ())]

@@ -23,7 +23,8 @@ from graphql_server import migrations
 from tests import mysql
 from tests.chaos import clients
 from tests.chaos.mysql import connections
-from tests.chaos.service import await_ready, codes
+from tests.chaos.service import await_ready
+from tests.front_door import codes
 from tests.holdings import assert_whole
 from tests.photos import photo
 from tests.processes import Process, command, server_of, settings_of, started, users_listening

@@ -13,7 +13,7 @@ from graphql_server.app import opened
 from graphql_server.errors import DatabaseUnavailable
 from tests import mysql
 from tests.chaos.mysql import stranger
-from tests.chaos.service import codes
+from tests.front_door import codes
 from tests.holdings import ask, assert_whole
 from tests.photos import photo
 from tests.rows import put_images, untrained_pk

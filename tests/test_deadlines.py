@@ -5,7 +5,6 @@ import time
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,6 +12,7 @@ from graphql_server import pictures
 from graphql_server.album import SAVES_AT_ONCE
 from tests.chaos.mysql import stranger
 from tests.chaos.relay import Relay, relaying
+from tests.front_door import codes
 from tests.holdings import assert_whole, holdings
 from tests.parts import ask, merged
 from tests.photos import photo
@@ -45,10 +45,6 @@ def slow(database_url: str, media_root: Path, place: str) -> Generator[tuple[Ser
 
 # One after the other, which takes six seconds where each takes 0.3.
 PAGES = " ".join(f'a{n}: images(filter: {{originalFileName: {{contains: "{n}"}}}}) {{ totalCount }}' for n in range(19))
-
-
-def codes(result: dict[str, Any]) -> list[str]:
-    return [error["extensions"]["code"] for error in result.get("errors", ())]
 
 
 @pytest.mark.parametrize("more", ["", "_service { sdl }"], ids=["planner", "graphql-core"])

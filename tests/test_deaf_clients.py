@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 import struct
 import time
@@ -16,6 +17,7 @@ from starlette.routing import Route
 
 from graphql_server.app import media_app
 from graphql_server.http import transports
+from tests.chaos.clients import open_files
 from tests.octets import memory, until_closed
 from tests.processes import started
 from tests.servers import listening
@@ -91,11 +93,6 @@ def connections(port: int) -> int:
     return sum(here.endswith(f":{port:04X}") and state == "01" for _, here, _, state, *_ in fields[1:])
 
 
-def handles() -> int:
-    """The open files and connections of this process, in which the server is."""
-    return len(list(Path("/proc/self/fd").iterdir()))
-
-
 async def as_long_as_asked(request: Request) -> Response:
     return Response(bytes(int(request.url.path[1:])))
 
@@ -107,11 +104,11 @@ def test_who_reads_nothing_of_what_is_nearly_sent_is_cut_off_too(monkeypatch: py
         listening(Starlette(routes=[Route("/{path:path}", as_long_as_asked)])) as url,
         contextlib.ExitStack() as stack,
     ):
-        before = handles()
+        before = open_files(os.getpid())
         for size in range(100_000, 400_000, 20_000):
             connection = stack.enter_context(asking(int(url.rpartition(":")[2]), path=str(size)))
             assert connection.recv(16, socket.MSG_PEEK)
-        wait_until(lambda: handles() <= before + 15)
+        wait_until(lambda: open_files(os.getpid()) <= before + 15)
 
 
 @pytest.mark.parametrize("asked", [b"GET /1 HTTP/1.1\r\nconnection: close\r\n\r\n", b"RUBBISH\r\n\r\n"])
@@ -120,11 +117,11 @@ def test_who_does_not_close_what_the_server_has_ended_is_not_waited_for(
 ) -> None:
     monkeypatch.setattr("graphql_server.http.connections.LEFT_SECONDS", 0.3)
     with listening(Starlette(routes=[Route("/{path:path}", as_long_as_asked)])) as url:
-        before = handles()
+        before = open_files(os.getpid())
         with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), 5) as connection:
             connection.sendall(asked)
             assert until_closed(connection)
-            wait_until(lambda: handles() <= before + 1)
+            wait_until(lambda: open_files(os.getpid()) <= before + 1)
 
 
 async def dripping(_request: Request) -> StreamingResponse:

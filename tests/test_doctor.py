@@ -8,9 +8,10 @@ import pytest
 
 from graphql_server.doctor import run as run_doctor
 from graphql_server.images import TABLE
-from tests.doctor import HOLDS, MEASURED, REMOVE, Doctor, place, sql
+from tests.doctor import HOLDS, MEASURED, Doctor, place, sql
 from tests.photos import photo
 from tests.servers import Server
+from tests.together import REMOVE
 
 FORGET = "UPDATE image_info SET content_type = NULL, width = NULL, height = NULL, byte_size = NULL, sha256 = NULL"
 

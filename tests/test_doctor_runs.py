@@ -14,10 +14,11 @@ from uuid import uuid4
 
 import pytest
 
-from tests.doctor import HOLDS, MEASURED, REMOVE, Doctor, age, lay, run_apart, sql
+from tests.doctor import HOLDS, MEASURED, Doctor, age, lay, run_apart, sql
 from tests.photos import photo
 from tests.rows import COUNTING
 from tests.servers import Server
+from tests.together import REMOVE
 
 # Runs the command and tells what the kernel counted of its memory.
 MEASURING = """

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.chaos import clients, users
-from tests.chaos.service import LIST, assert_errors, assert_full_service, await_ready, codes
+from tests.chaos.service import LIST, assert_errors, assert_full_service, await_ready
 from tests.chaos.sweep import kept
+from tests.front_door import codes
 from tests.holdings import assert_whole, files_in
 from tests.photos import photo
 from tests.processes import Process, server_of, settings_of, started, users_listening

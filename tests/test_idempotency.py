@@ -9,20 +9,17 @@ import httpx
 import orjson
 import pytest
 
-from tests.holdings import ask
+from tests.holdings import ask, files_in
 from tests.photos import photo
 from tests.processes import command
 from tests.servers import SAVE_FIX, Server
+from tests.together import REMOVE
 
 SEAL = """mutation($title: String!, $key: String) {
   createDataset(input: {title: $title, idempotencyKey: $key}) { dataset { pk title } untrained { pk } }
 }"""
 SAVE = SAVE_FIX.replace("saveFix(input: $input) {", "saveFix(input: $input) { created")
 COUNT = "{ images { totalCount } datasets { totalCount } }"
-
-
-def files_in(root: Path) -> list[Path]:
-    return [path for path in root.rglob("*") if path.is_file()]
 
 
 async def saves(server: Server, inputs: list[dict[str, Any]], contents: list[bytes]) -> list[dict[str, Any]]:
@@ -69,14 +66,14 @@ def test_a_photo_of_a_named_dataset_may_be_saved_into_the_fresh_one(server: Serv
 
 def test_a_removed_photo_may_be_saved_anew(server: Server) -> None:
     first = server.save(photo(seed=0))
-    server.data("mutation($pk: Int!) { removeImage(input: {pk: $pk}) { image { pk } } }", {"pk": first["pk"]})
+    server.data(REMOVE, {"pk": first["pk"]})
     assert server.save(photo(seed=0), onDuplicate="REJECT")["pk"] != first["pk"]
 
 
 def test_after_the_first_of_two_copies_is_removed_the_second_is_given_back(server: Server) -> None:
     first = server.save(photo(seed=0))
     second = server.save(photo(seed=0), onDuplicate="ALLOW")
-    server.data("mutation($pk: Int!) { removeImage(input: {pk: $pk}) { image { pk } } }", {"pk": first["pk"]})
+    server.data(REMOVE, {"pk": first["pk"]})
     assert server.save(photo(seed=0))["pk"] == second["pk"]
 
 
@@ -135,7 +132,7 @@ def test_a_key_stays_good_when_the_dataset_has_been_named_meanwhile(server: Serv
 
 def test_a_key_whose_image_was_removed_saves_nothing_anew(server: Server) -> None:
     first = server.save(photo(seed=0), idempotencyKey="k-5")
-    server.data("mutation($pk: Int!) { removeImage(input: {pk: $pk}) { image { pk } } }", {"pk": first["pk"]})
+    server.data(REMOVE, {"pk": first["pk"]})
     result = server.upload(photo(seed=0), idempotencyKey="k-5")
     assert [error["extensions"]["code"] for error in result["errors"]] == ["NOT_FOUND"]
 

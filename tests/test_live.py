@@ -16,19 +16,17 @@ from tests.photos import photo
 from tests.processes import command
 from tests.rows import sql, untrained_pk
 from tests.servers import Server, running, settings_for, statements_sent
+from tests.together import CREATE, REMOVE
 from tests.waiting import wait_until
 
 
 def seal(server: Server, title: str) -> tuple[int, int]:
-    sealed = server.data(
-        "mutation($title: String!) { createDataset(input: {title: $title}) { dataset { pk } untrained { pk } } }",
-        {"title": title},
-    )["createDataset"]
+    sealed = server.data(CREATE, {"title": title})["createDataset"]
     return sealed["dataset"]["pk"], sealed["untrained"]["pk"]
 
 
 def remove(server: Server, pk: int) -> None:
-    server.data("mutation($pk: Int!) { removeImage(input: {pk: $pk}) { image { pk } } }", {"pk": pk})
+    server.data(REMOVE, {"pk": pk})
 
 
 def await_reading(statements: list[str]) -> None:

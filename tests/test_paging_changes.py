@@ -7,8 +7,7 @@ import pytest
 from tests.pages import DIRECTIONS, FIELDS, IMAGES, Row, joined, order_by, page, pages, pks, walk
 from tests.rows import Reader, put_images, reading, untrained_pk
 from tests.servers import Server
-
-REMOVE = "mutation($pk: Int!) { removeImage(input: {pk: $pk}) { image { pk } } }"
+from tests.together import REMOVE
 
 
 @pytest.fixture

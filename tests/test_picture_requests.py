@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import threading
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -12,13 +11,10 @@ import pytest
 
 from graphql_server import disk
 from graphql_server.media import Media
+from tests.chaos.clients import open_files
 from tests.media import KEYS, MIB, WHOLE, client, code, names, serving, store
 
 pytestmark = pytest.mark.anyio
-
-
-def open_files() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 async def raw(port: int, request: bytes) -> tuple[int, bytes]:
@@ -147,11 +143,11 @@ async def test_a_picture_in_memory_is_read_without_a_thread_and_one_on_the_disk_
     monkeypatch.setattr(os, "pread", waited)
     monkeypatch.setattr(media, "_local", True)
     for cold in (False, True):
-        before = open_files()
+        before = open_files(os.getpid())
         opened = await media.open("7", file_name, 1000)
         assert opened.found.head == b"x" * 1000
         opened.close()
-        assert open_files() == before
+        assert open_files(os.getpid()) == before
         assert [reader is threading.main_thread() for reader in readers] == [False] * cold
 
 
@@ -209,7 +205,7 @@ async def test_clients_that_leave_in_the_middle_leave_no_open_file(media: Media)
     file_name = await store(media, os.urandom(8 * MIB))
     async with serving(media) as port:
         await raw(port, b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
-        before = open_files()
+        before = open_files(os.getpid())
         request = f"GET {media.address(7, file_name)} HTTP/1.1\r\nhost: x\r\n\r\n".encode()
         for _ in range(30):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -217,7 +213,7 @@ async def test_clients_that_leave_in_the_middle_leave_no_open_file(media: Media)
             await reader.read(1000)
             writer.transport.abort()
         async with asyncio.timeout(30):
-            while open_files() > before:  # noqa: ASYNC110 - it is seen in a number
+            while open_files(os.getpid()) > before:  # noqa: ASYNC110 - it is seen in a number
                 await asyncio.sleep(0.02)
 
 

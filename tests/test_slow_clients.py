@@ -18,6 +18,7 @@ import pytest
 from graphql_server.http import bodies, inlet, protocol, requests
 from graphql_server.settings import Settings
 from tests import together
+from tests.chaos.clients import open_files
 from tests.nginx import fronting
 from tests.octets import HEAD, memory, request, until_answered, until_closed
 from tests.photos import photo
@@ -143,25 +144,21 @@ def test_a_body_that_drips_is_cut_and_one_that_comes_slowly_but_steadily_is_not(
         assert b'"REQUEST_TIMEOUT"' in dripped
 
 
-def open_files(process: Process) -> int:
-    return len(list(Path(f"/proc/{process.popen.pid}/fd").iterdir()))
-
-
 def test_1000_idle_connections_harm_nobody_and_leave_nothing(served: tuple[Process, Server]) -> None:
     process, server = served
     server.data("{ untrained { title } }")
-    before = open_files(process)
+    before = open_files(process.popen.pid)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4 * IDLE)), hard))
     with contextlib.ExitStack() as stack:
         for _ in range(IDLE):
             stack.enter_context(socket.create_connection(("127.0.0.1", process.port), 10))
         # Connections of the test before may have been among the open files.
-        wait_until(lambda: open_files(process) >= IDLE)
+        wait_until(lambda: open_files(process.popen.pid) >= IDLE)
         # Half of them: the machine itself may hold one up.
         assert statistics.median(seconds_for(server) for _ in range(30)) < 1
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    wait_until(lambda: open_files(process) <= before + 2)
+    wait_until(lambda: open_files(process.popen.pid) <= before + 2)
 
 
 def seconds_for(server: Server) -> float:

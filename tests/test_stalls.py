@@ -13,7 +13,8 @@ import pytest
 from graphql_server import disk, media
 from graphql_server.errors import StorageStalled
 from tests.chaos import clients
-from tests.chaos.service import LIST, assert_errors, assert_full_service, assert_not_ready, codes
+from tests.chaos.service import LIST, assert_errors, assert_full_service, assert_not_ready
+from tests.front_door import codes
 from tests.holdings import assert_whole, files_in
 from tests.photos import Upload, photo
 from tests.servers import Server, running, settings_for

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from graphql_server.http import multipart
-from tests.fixes import SAVE_FIXES, codes, send_fixes
+from tests.fixes import SAVE_FIXES, send_fixes
+from tests.front_door import codes
 from tests.holdings import ask, assert_whole, files_in
 from tests.photos import photo
 from tests.servers import Server

@@ -11,7 +11,7 @@ from tests.holdings import ask, files_in
 from tests.migrating import DATASETS, assert_both_migrate, check, migrate, migrate_after_many_cuts, start, tables
 from tests.photos import photo
 from tests.servers import Server, running, settings_for
-from tests.together import CREATE
+from tests.together import CREATE, REMOVE
 
 IMAGES = """{ images { nodes {
   pk dataset { pk } originalFileName uuidFileName exifDegree modelDegree confidence userFixDegree
@@ -96,9 +96,8 @@ def test_a_predecessors_database_takes_fixes_names_and_removals(
         assert server.codes(CREATE, {"title": "점심"}) == ["CONFLICT"]
         created = server.data(CREATE, {"title": "저녁 🍜"})["createDataset"]
         assert created["dataset"] == {"pk": predecessor.UNTRAINED, "title": "저녁 🍜"}
-        removal = "mutation($pk: Int!) { removeImage(input: {pk: $pk}) { image { pk } dataset { pk } } }"
         for pk in predecessor.IMAGES:
-            assert server.data(removal, {"pk": pk})["removeImage"]["image"] == {"pk": pk}
+            assert server.data(REMOVE, {"pk": pk})["removeImage"]["image"] == {"pk": pk}
         assert list(files_in(media_root)) == [f"{predecessor.UNTRAINED}/{image['uuidFileName']}"]
 
 

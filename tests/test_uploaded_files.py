@@ -13,7 +13,7 @@ from PIL import Image
 from graphql_server import disk
 from graphql_server.disk import STAGING
 from graphql_server.media import PIECE_BYTES
-from tests.fixes import codes
+from tests.front_door import codes
 from tests.holdings import holdings
 from tests.photos import photo
 from tests.servers import Server, running, settings_for

@@ -10,7 +10,8 @@ import orjson
 import pytest
 from starlette.datastructures import UploadFile
 
-from tests.fixes import SAVE_FIXES, codes, send_fixes
+from tests.fixes import SAVE_FIXES, send_fixes
+from tests.front_door import codes
 from tests.holdings import assert_whole, files_in, holdings
 from tests.photos import photo
 from tests.servers import Server

@@ -19,10 +19,10 @@ from tests.chaos.service import (
     assert_full_service,
     assert_not_ready,
     await_ready,
-    codes,
     every_kind,
 )
 from tests.chaos.sweep import kept
+from tests.front_door import codes
 from tests.holdings import assert_whole
 from tests.processes import Process
 from tests.servers import Server

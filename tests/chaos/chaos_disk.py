@@ -8,7 +8,8 @@ import pytest
 
 from graphql_server import disk, media
 from tests.chaos import clients
-from tests.chaos.service import assert_errors, assert_full_service, await_ready, codes
+from tests.chaos.service import assert_errors, assert_full_service, await_ready
+from tests.front_door import codes
 from tests.holdings import assert_whole
 from tests.processes import Process
 from tests.servers import Server

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 
 from tests.chaos.clients import fresh, send
+from tests.front_door import codes
 from tests.holdings import assert_whole
 from tests.servers import Server
 from tests.together import CREATE, REMOVE, Ask, asking, at_once, saving
@@ -22,10 +23,6 @@ READY_SECONDS = 2.0
 def every_kind(pk: int) -> list[Ask]:
     """A request of each kind; `pk` is an image's."""
     return [asking(LIST), saving(fresh()), asking(CREATE, title="Lunch"), asking(REMOVE, pk=pk)]
-
-
-def codes(answer: dict[str, Any]) -> list[str]:
-    return [error["extensions"]["code"] for error in answer.get("errors", ())]
 
 
 def assert_errors(server: Server, asks: Sequence[Ask], code: str, seconds: float) -> None:
