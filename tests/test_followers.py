@@ -93,6 +93,24 @@ def test_a_stream_whose_client_has_gone_makes_room_for_another(
             wait_until(lambda: welcome(server))
 
 
+@pytest.mark.parametrize(
+    ("accept", "sign"),
+    [(SSE, b":\n\n"), (MULTIPART, b"\r\nContent-Type: application/json\r\n\r\n{}\r\n--graphql")],
+    ids=["events", "multipart"],
+)
+def test_a_stream_that_has_nothing_to_tell_gives_signs_of_life_and_then_what_comes(
+    server: Server, monkeypatch: pytest.MonkeyPatch, accept: str, sign: bytes
+) -> None:
+    monkeypatch.setattr(streams, "HEARTBEAT_SECONDS", 0.1)
+    with streaming(server, accept) as stream:
+        pieces, came = stream.iter_bytes(), b""
+        while came.count(sign) < 3:
+            came += next(pieces)
+        image = server.save(photo())
+        while b'"pk":%d' % image["pk"] not in came:
+            came += next(pieces)
+
+
 def unplug(connection: socket.socket) -> None:
     """Have the kernel drop whatever comes, unanswered, as when the machine of a client is gone."""
     drop_all = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))  # Berkeley Packet Filter: return 0

@@ -109,6 +109,7 @@ def test_subscribers_are_counted_while_they_follow_and_by_what_ends_them(watched
     await_value(place, 0, "live_connections", transport="websocket")
     now = read(place)
     for transport in ("websocket", "event-stream", "multipart"):
+        await_value(place, 0, "subscriptions_running", transport=transport)
         assert value(now, "subscriptions_begun_total", transport=transport) == 1
     assert value(now, "operation_duration_seconds_count", operation="subscription", outcome="ok") == 3
     assert value(now, "live_connections_refused_total", code="UNAUTHENTICATED") == 1
