@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.doctor import HOLDS, REMOVE, Doctor, place
+from tests.doctor import HOLDS, Doctor, place
 from tests.photos import photo
 from tests.servers import Server, running, settings_for
+from tests.together import REMOVE
 
 
 def copy(database_url: str, to: Path) -> str:
