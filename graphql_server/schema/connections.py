@@ -215,15 +215,19 @@ def cursor_of(order: Order, position: Position) -> str:
 def position_of(listing: Listing, cursor: str) -> Position:
     """What `cursor_of` wrote; BadUserInput for anything else and for a cursor of another order."""
     order = listing.order
+    match parts_of(cursor):
+        case [order.name, int(pk)] if order.column is None and is_key(pk):
+            return Position(None, pk)
+        case [order.name, value, int(pk)] if order.column and is_key(pk) and _is_value(order, value):
+            return Position(value, pk)
+        case _:
+            raise BadUserInput(f"'{cursor:.100}' is no cursor of a list ordered by {order.name}.")
+
+
+def parts_of(cursor: str) -> Any:
+    """What a cursor consists of, whichever list's it is; BadUserInput where it is none."""
     try:
-        parts = orjson.loads(binascii.a2b_base64(cursor, strict_mode=True))
-        match parts:
-            case [order.name, int(pk)] if order.column is None and _is_key(pk):
-                return Position(None, pk)
-            case [order.name, value, int(pk)] if order.column and _is_key(pk) and _is_value(order, value):
-                return Position(value, pk)
-            case _:
-                raise BadUserInput(f"'{cursor:.100}' is no cursor of a list ordered by {order.name}.")
+        return orjson.loads(binascii.a2b_base64(cursor, strict_mode=True))
     except (binascii.Error, ValueError):
         raise BadUserInput(f"'{cursor:.100}' is no cursor.") from None
 
@@ -234,5 +238,6 @@ def _is_value(order: Order, value: object) -> bool:
     return value is None or isinstance(value, order.kind)
 
 
-def _is_key(pk: int) -> bool:
+def is_key(pk: int) -> bool:
+    """Tell whether a number of a cursor can be a row's key."""
     return not isinstance(pk, bool) and 0 <= pk <= LARGEST_INT

@@ -173,7 +173,7 @@ class Executor:
             operation.coerced = variables = operation.coerced or plan.variables.coerced(operation.variables)
             for presume in (True, False):
                 context.start(plan.columns, presume=presume)
-                data = await plan.run(Host(context, self._rounds, context.pace), variables)
+                data = await plan.run(Host(context, self._rounds), variables)
                 if not context.loaders.presumed or await context.loaders.proved():
                     self.planned += 1
                     return data

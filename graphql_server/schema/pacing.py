@@ -165,12 +165,12 @@ VALUES_PER_FIELD = 100
 class Host:
     """Runs a plan at the same pace; resolvers that want more for `info` are run by graphql-core."""
 
-    def __init__(self, context: Any, rounds: Rounds, pace: Pace) -> None:
+    def __init__(self, context: Any, rounds: Rounds) -> None:
         self.context = context
         self.values = 0
         self._rounds = rounds
-        self._pace = pace
-        pace.branches = 1
+        self._pace: Pace = context.pace
+        self._pace.branches = 1
 
     async def turn(self) -> None:
         if self._rounds.spent:

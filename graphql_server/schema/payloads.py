@@ -29,7 +29,7 @@ class Completion:
         """A field's result as the response has it: what is done is done, and only told of a second time."""
         context = self._context
         try:
-            host = Host(context, self._rounds, context.pace)
+            host = Host(context, self._rounds)
             completed = await self._plan.completed(key, result, host, variables)
         except Exception as error:  # noqa: BLE001 - graphql-core meets it again, and tells it to the client and the log
             log.debug("handed over", reason=repr(error))

@@ -1,7 +1,6 @@
 """What can be followed: plain values out of the arguments, the feed's changes, and each wrapped."""
 
 import base64
-import binascii
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from enum import Enum
@@ -13,7 +12,7 @@ import strawberry
 from graphql_server.changes import Kind
 from graphql_server.errors import BadUserInput
 from graphql_server.feed import Change
-from graphql_server.schema.connections import LARGEST_INT
+from graphql_server.schema.connections import is_key, parts_of
 from graphql_server.schema.context import Info
 from graphql_server.schema.types import Dataset, Image
 
@@ -120,11 +119,8 @@ def cursor_of(pk: int) -> str:
 
 def key_of(cursor: str) -> int:
     """What `cursor_of` wrote; BadUserInput for anything else."""
-    try:
-        match orjson.loads(base64.b64decode(cursor, validate=True)):
-            case ["CHANGE", int(pk)] if not isinstance(pk, bool) and 0 <= pk <= LARGEST_INT:
-                return pk
-            case _:
-                raise BadUserInput(f"'{cursor:.100}' is no cursor of a change.")
-    except (binascii.Error, ValueError):
-        raise BadUserInput(f"'{cursor:.100}' is no cursor.") from None
+    match parts_of(cursor):
+        case ["CHANGE", int(pk)] if is_key(pk):
+            return pk
+        case _:
+            raise BadUserInput(f"'{cursor:.100}' is no cursor of a change.")

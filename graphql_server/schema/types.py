@@ -30,14 +30,14 @@ def global_id(type_name: str, pk: int) -> strawberry.ID:
     return strawberry.ID(base64.b64encode(f"{type_name}:{pk}".encode()).decode())
 
 
-def pk_of(global_id: str) -> tuple[str, int]:
+def pk_of(id: str) -> tuple[str, int]:
     """The type's name and the key that a global id stands for; BadUserInput where it is none."""
     try:
-        name, _, pk = base64.b64decode(global_id, validate=True).decode().partition(":")
+        name, _, pk = base64.b64decode(id, validate=True).decode().partition(":")
     except (binascii.Error, ValueError):
         name, pk = "", ""
     if name not in TABLES or not (pk.isascii() and pk.isdigit() and len(pk) <= 10):
-        raise BadUserInput(f"'{global_id:.100}' is the id of no Dataset or Image.")
+        raise BadUserInput(f"'{id:.100}' is the id of no Dataset or Image.")
     return name, int(pk)
 
 
