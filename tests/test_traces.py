@@ -11,17 +11,25 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import StatusCode
 
 from graphql_server import migrations
+from graphql_server.app import create_app
+from graphql_server.traces import Tracing
 from tests.commands import Run, assert_one_line
-from tests.front_door import send
+from tests.front_door import QUERY, send
 from tests.parts import ACCEPT
 from tests.photos import photo
 from tests.processes import PROJECT, server_of, settings_of, started, users_listening
-from tests.servers import KEY, TOKEN, Server
+from tests.servers import KEY, TOKEN, Server, UserServer, listening, settings_for
+from tests.together import REMOVE
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 HONOURED = {"traceparent": f"00-{TRACE}-{PARENT}-01"}
@@ -173,6 +181,30 @@ def test_no_span_holds_what_a_client_keeps_to_itself(told: Told) -> None:
     sent = b"".join(body for _, body in told[0].requests)
     secrets = (TOKEN, KEY, "a-secret-title", "a-secret-name", "a-secret-signature", "424242", "x.jpg")
     assert [secret for secret in secrets if secret.encode() in sent] == []
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_what_fails_is_an_error_and_what_is_refused_is_not_and_both_tell_their_code_alone(
+    database_url: str, media_root: Path
+) -> None:
+    exporter, provider, user_server = InMemorySpanExporter(), TracerProvider(), UserServer()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    settings = settings_for(database_url, media_root, auth_cache_seconds=0.0)
+    with listening(create_app(settings, httpx.MockTransport(user_server), tracing=Tracing(provider))) as url:
+        server = Server(url, settings, user_server)
+        assert server.codes(REMOVE, {"pk": 4711}) == ["NOT_FOUND"]
+        user_server.answer = httpx.ConnectError("a-secret-place")
+        assert server.codes(QUERY) == ["USER_SERVER_UNAVAILABLE"]
+    spans = {span.name: span for span in exporter.get_finished_spans()}
+    for name, code, failed in (
+        ("transaction", "NOT_FOUND", False),
+        ("graphql mutation", "NOT_FOUND", False),
+        ("ask user server", "USER_SERVER_UNAVAILABLE", True),
+        ("graphql query", "USER_SERVER_UNAVAILABLE", True),
+    ):
+        assert (spans[name].attributes or {})["error.type"] == code
+        assert (name, spans[name].status.status_code is StatusCode.ERROR) == (name, failed)
+    assert not any(span.events or span.status.description for span in spans.values())
 
 
 def test_without_an_address_opentelemetry_is_not_even_imported(tmp_path: Path) -> None:
