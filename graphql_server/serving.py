@@ -46,6 +46,8 @@ def serve(environ: Mapping[str, str]) -> int:
     settings = Settings.from_environment(environ)
     logs.configure(settings.log_format, settings.log_level)
     tracing = traced(environ)
+    if tracing:
+        tracing.check()
     check_operations(settings)
     asyncio.run(_try(settings))
     for host, port in settings.metrics_addresses:
@@ -96,6 +98,8 @@ def traced(environ: Mapping[str, str]) -> "type[Tracing] | None":
         from graphql_server.traces import Tracing  # noqa: PLC0415 - it takes OpenTelemetry, which need not be installed
     except ImportError:
         raise SettingsError(f"{endpoint}: install dataset-server[otel]") from None
+    except ValueError as error:  # It reads some of its variables where it is imported.
+        raise SettingsError(f"OpenTelemetry: {error}") from None
     return Tracing
 
 

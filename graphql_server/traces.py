@@ -27,7 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from graphql_server.album import Album
 from graphql_server.engines import Engine, Session
-from graphql_server.errors import DatasetServerError
+from graphql_server.errors import DatasetServerError, SettingsError
 from graphql_server.figures import route_of
 from graphql_server.schema.answers import Answer
 from graphql_server.schema.context import Context
@@ -51,6 +51,14 @@ class Tracing:
     def __init__(self, provider: AnyProvider | None = None) -> None:
         self._provider = provider or _exporting()
         self.tracer = self._provider.get_tracer("graphql_server", version("dataset-server"))
+
+    @staticmethod
+    def check() -> None:
+        """Raise SettingsError where the environment's variables cannot be followed."""
+        try:
+            _exporting().shutdown()
+        except ValueError as error:
+            raise SettingsError(f"OpenTelemetry: {error}") from None
 
     def requests(self, app: ASGIApp) -> "Requests":
         """The middleware."""

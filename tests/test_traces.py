@@ -27,7 +27,7 @@ from tests.commands import Run, assert_one_line
 from tests.front_door import QUERY, send
 from tests.parts import ACCEPT
 from tests.photos import photo
-from tests.processes import PROJECT, server_of, settings_of, started, users_listening
+from tests.processes import PROJECT, command, server_of, settings_of, started, users_listening
 from tests.servers import KEY, TOKEN, Server, UserServer, listening, settings_for
 from tests.together import REMOVE
 
@@ -247,3 +247,11 @@ def test_an_address_without_the_library_and_a_protocol_that_is_not_spoken_are_on
     monkeypatch.delitem(sys.modules, "graphql_server.traces", raising=False)
     monkeypatch.setitem(sys.modules, "opentelemetry.context", None)
     assert_one_line(run("serve", **given), "install dataset-server[otel]")
+
+
+@pytest.mark.parametrize("wrong", ["OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_ATTRIBUTE_COUNT_LIMIT"])
+def test_a_variable_that_opentelemetry_cannot_do_with_is_one_line(environ: dict[str, str], wrong: str) -> None:
+    # In a process of its own, as some variables are read where the library is imported.
+    given = {**environ, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", wrong: "-1"}
+    ran = command("serve", **given)
+    assert_one_line((ran.returncode, ran.stdout, ran.stderr), "OpenTelemetry")
