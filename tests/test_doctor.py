@@ -191,6 +191,7 @@ def test_tallies_that_are_wrong_are_found_and_mended(server: Server, doctor: Doc
     outcome = doctor()
     assert (outcome.status, outcome.wrong["every tally counts its images"]) == (1, 2)
     assert f"dataset {kept['dataset']['pk']}: -1 images to count" in outcome.text
+    assert "all datasets: -1 images to count" in outcome.text
     assert server.data(count) == counted
     assert "2 mended" in doctor("--repair").text
     assert server.data(count) == {"images": {"totalCount": 1}, "untrained": {"images": {"totalCount": 1}}}

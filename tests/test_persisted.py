@@ -125,7 +125,12 @@ def test_a_persisted_mutation_is_not_run_by_get(shared: Server) -> None:
 
 def test_the_hash_of_something_else_is_refused(shared: Server) -> None:
     query = "query Mine { untrained { title } }"
-    assert_refused(send(shared, json={"query": query + " ", **hashed(query)}), 400, "PERSISTED_QUERY_HASH_MISMATCH")
+    wrong = {"query": query + " ", **hashed(query)}
+    assert_refused(send(shared, json=wrong), 400, "PERSISTED_QUERY_HASH_MISMATCH")
+    with connected(shared) as client:
+        client.begin()
+        client.send(type="subscribe", id="1", payload=wrong)
+        assert client.error() == "PERSISTED_QUERY_HASH_MISMATCH"
     assert code(send(shared, json=hashed(query))) == "PERSISTED_QUERY_NOT_FOUND"
 
 
