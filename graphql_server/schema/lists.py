@@ -52,7 +52,7 @@ class ConfidenceRange:
     to: float | None = strawberry.field(default=None, description="The largest.")
 
 
-@strawberry.input(description="A range of time.")
+@strawberry.input(description="A range of time; without a zone, a moment is in UTC.")
 class DateTimeRange:
     from_: datetime | None = strawberry.field(default=None, name="from", description="The first moment, included.")
     before: datetime | None = strawberry.field(default=None, description="The end, not included.")
