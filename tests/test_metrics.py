@@ -180,7 +180,9 @@ def test_no_long_document_is_prepared_for_a_stranger(watched: Server, place: str
     sent: dict[str, Any] = {"params" if method == "GET" else "json": {"query": query}}
     answer = send(watched, method, **sent)
     assert [error["extensions"]["code"] for error in answer.json()["errors"]] == ["UNAUTHENTICATED"]
-    assert value(read(place), "documents_total", source="prepared") == 0
+    now = read(place)
+    assert value(now, "documents_total", source="prepared") == 0
+    assert value(now, "user_server_duration_seconds_count", answer="refused") == 1
 
 
 def test_what_is_no_request_is_counted(watched: Server, place: str) -> None:
