@@ -6,9 +6,7 @@ import httpx
 import pytest
 
 from graphql_server.http.persisted import REMEMBERED_CHARACTERS
-from graphql_server.planner.values import Variables
 from graphql_server.schema.limits import LONGEST_DOCUMENT
-from graphql_server.schema.operations import LONGEST_KEPT
 from tests.front_door import ANSWER, assert_refused, code, send, send_form
 from tests.live import IMAGES, MULTIPART, SSE, START, connected, events, parts
 from tests.persisted import both_ways, by_get, hashed, sha256_of
@@ -57,21 +55,6 @@ def test_a_named_query_that_comes_again_is_answered_anew_and_to_nobody_else(shar
             assert code(send(shared, **request, headers={"authorization": "Bearer nobody"})) == "UNAUTHENTICATED"
     assert counts == sorted(counts)
     assert sorted(set(counts)) == list(range(counts[0], counts[0] + 3))
-
-
-@pytest.mark.parametrize(("padding", "times"), [("", 1), ("#" * LONGEST_KEPT, 3)], ids=["short", "long"])
-def test_a_short_named_query_that_comes_again_keeps_its_plan(
-    shared: Server, monkeypatch: pytest.MonkeyPatch, padding: str, times: int
-) -> None:
-    query = f"query Kept {{ untrained {{ title }} }} {padding}"
-    send(shared, json={"query": query, **hashed(query)})
-    coerced, coerce = list[object](), Variables.coerced
-    monkeypatch.setattr(Variables, "coerced", lambda self, sent: coerced.append(sent) or coerce(self, sent))  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
-    for request in both_ways(query):
-        del coerced[:]
-        for _ in range(3):
-            assert send(shared, **request).json() == ANSWER
-        assert len(coerced) == times
 
 
 def test_a_form_names_its_mutation_by_its_hash(shared: Server) -> None:
