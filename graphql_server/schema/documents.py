@@ -20,7 +20,7 @@ from graphql.language.parser import MAX_NESTING_DEPTH
 from graphql_server.errors import QueryTooComplex
 from graphql_server.planner import Payloads, Plan, Planner
 from graphql_server.schema.cost import Cost
-from graphql_server.schema.limits import LONGEST_DOCUMENT, Limits, hold
+from graphql_server.schema.limits import LONGEST_DOCUMENT, Limits, hold, passed
 from graphql_server.schema.operations import Document, Ready
 from graphql_server.schema.recent import Recent
 
@@ -131,8 +131,15 @@ class Documents:
         except GraphQLError as error:
             if not error.message.endswith("Parsing aborted."):
                 raise
-            told = TOO_DEEP if "too deeply" in error.message else error.message.removeprefix("Syntax Error: ")
-            raise QueryTooComplex(told) from None
+            raise self._aborted(error.message) from None
+
+    def _aborted(self, message: str) -> QueryTooComplex:
+        """What graphql-core's refusal to read on is to clients."""
+        if "too deeply" in message:
+            return QueryTooComplex(TOO_DEEP)
+        if "code points" in message:
+            return QueryTooComplex(f"The document has more than {LONGEST_DOCUMENT} characters.")
+        return passed(self._limits, "tokens")
 
 
 def coded(error: GraphQLError, code: str) -> GraphQLError:

@@ -55,7 +55,7 @@ PHRASES = {
     "repeats": "fields of one response key in one object",
     "directives": "directives",
     "arguments": "arguments, variables, input fields and aliases",
-    "tokens": "tokens",
+    "tokens": "tokens or comments",
     "values": "values in its variables",
     "cost": "objects to give",
 }
@@ -64,9 +64,14 @@ assert PHRASES.keys() == {field.name for field in fields(Limits)}
 
 def check(limits: Limits, name: str, number: int) -> None:
     """Raise QueryTooComplex where a number is over the limit of that name."""
+    if number > getattr(limits, name):
+        raise passed(limits, name)
+
+
+def passed(limits: Limits, name: str) -> QueryTooComplex:
+    """What an operation is refused for that passes the limit of that name."""
     most: int = getattr(limits, name)
-    if number > most:
-        raise QueryTooComplex(f"The operation has more than {most} {PHRASES[name]} (QUERY_{name.upper()}).")
+    return QueryTooComplex(f"The operation has more than {most} {PHRASES[name]} (QUERY_{name.upper()}).")
 
 
 def hold(document: DocumentNode, limits: Limits) -> None:
