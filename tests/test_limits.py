@@ -62,6 +62,16 @@ def test_a_limit_that_the_operator_sets_is_held_exactly_and_named(narrow: Server
     assert statements == []
 
 
+@pytest.mark.parametrize(
+    ("query", "named"),
+    [("{ untrained { pk } }" + " " * 100_000, "100000 characters"), ("{ a" * 300, "200 levels")],
+    ids=["length", "nesting"],
+)
+def test_a_limit_that_is_fixed_is_named_too(production: Server, query: str, named: str) -> None:
+    (error,) = production.result(query)["errors"]
+    assert (error["extensions"]["code"], f"more than {named}" in error["message"]) == ("QUERY_TOO_COMPLEX", True)
+
+
 def test_the_values_of_variables_are_limited_also_where_they_are_nested(narrow: Server) -> None:
     query = "query($r: [_Any!]!) { _entities(representations: $r) { __typename } }"
     image = {"__typename": "Image", "pk": 1}
