@@ -7,7 +7,7 @@ RESPONSE = "application/graphql-response+json"
 JSON = "application/json"
 
 
-class Range(NamedTuple):
+class MediaRange(NamedTuple):
     """Media types that an Accept names, as `*/*` does, in small letters, and how gladly they are taken; 0 is not."""
 
     name: str
@@ -15,13 +15,13 @@ class Range(NamedTuple):
     quality: float
 
 
-def ranges_of(accept: str) -> list[Range]:
+def ranges_of(accept: str) -> list[MediaRange]:
     """All that an Accept names, in its order; parameters come without quotes."""
-    found: list[Range] = []
+    found: list[MediaRange] = []
     for item in accept.lower().replace('"', "").split(","):
         name, *parameters = (part.strip() for part in item.split(";"))
         if name:
-            found.append(Range(name, parameters, _quality(parameters)))
+            found.append(MediaRange(name, parameters, _quality(parameters)))
     return found
 
 
@@ -35,7 +35,7 @@ def _quality(parameters: list[str]) -> float:
     return 1.0
 
 
-def media_type(ranges: Sequence[Range]) -> str | None:
+def media_type(ranges: Sequence[MediaRange]) -> str | None:
     """The media type of a whole answer; None where the client takes neither of the two."""
     if not ranges:
         return JSON

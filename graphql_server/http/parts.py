@@ -8,7 +8,7 @@ import orjson
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from graphql_server.http.negotiation import Range
+from graphql_server.http.negotiation import MediaRange
 from graphql_server.http.streams import NOT_BUFFERED
 from graphql_server.schema.answers import Answer
 
@@ -16,7 +16,7 @@ MEDIA_TYPE = "multipart/mixed;boundary=graphql;incrementalSpec=v0.2"
 HEADERS = {**NOT_BUFFERED, "Content-Type": MEDIA_TYPE}
 
 
-def wanted(ranges: Sequence[Range]) -> bool:
+def wanted(ranges: Sequence[MediaRange]) -> bool:
     """Whether a client that takes these reads parts as they are written here; older ways are not."""
     return any(
         quality and name == "multipart/mixed" and "incrementalspec=v0.2" in parameters

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from graphql_server.errors import DatasetServerError, ServerStopping, UserServerUnavailable
 from graphql_server.http.live import Line, Live
-from graphql_server.http.negotiation import Range
+from graphql_server.http.negotiation import MediaRange
 from graphql_server.schema.answers import Answer, refused
 
 # Proxies take a connection for dead on which nothing comes for a while, nginx after 60 seconds.
@@ -60,7 +60,7 @@ class MultipartEvents:
 Format = EventStream | MultipartEvents
 
 
-def wanted(ranges: Sequence[Range]) -> Format | None:
+def wanted(ranges: Sequence[MediaRange]) -> Format | None:
     """How a client that takes these wants a subscription to be answered, if it takes one at all."""
     for name, parameters, quality in ranges:
         if quality and name == "text/event-stream":
