@@ -156,8 +156,7 @@ def _documents(settings: Settings) -> Documents:
 
 
 def _executor(settings: Settings, sure: Mapping[tuple[str, str], Sure]) -> Executor:
-    limits = Limits(**{name: getattr(settings, f"query_{name}") for name in Limits.__dataclass_fields__})
-    return Executor(limits, settings.operation_seconds, sure, introspection=settings.introspection)
+    return Executor(Limits.of(settings), settings.operation_seconds, sure, introspection=settings.introspection)
 
 
 def _persisted(settings: Settings, executor: Executor, *, checked: bool) -> Persisted:

@@ -5,6 +5,7 @@ import io
 import os
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -167,7 +168,7 @@ def test_made_up_operations_have_the_same_answer_planned_and_plain_and_in_parts(
 
 
 async def compare(server: Reader) -> None:
-    limits = Limits(cost=1_000_000)
+    limits = replace(Limits.of(server.settings), cost=1_000_000)
     plain = Plain(limits, 20, {}, introspection=True)
     async with resources_of(server) as resources:
         sure = await columns.sure(resources.album.database)
@@ -202,7 +203,7 @@ def test_made_up_mutations_have_the_same_payloads_planned_and_plain(
 
 async def compare_payloads(server: Reader) -> None:
     """All are sent a second time, when they have their effect no more."""
-    limits = Limits(cost=1_000_000)
+    limits = replace(Limits.of(server.settings), cost=1_000_000)
     plain = Plain(limits, 20, {}, introspection=True)
     async with resources_of(server) as resources:
         fast = Executor(limits, 20, await columns.sure(resources.album.database), introspection=True)

@@ -16,13 +16,16 @@ from graphql_server.schema.fields import links_of
 from graphql_server.schema.limits import Limits
 from graphql_server.schema.operations import Document
 from graphql_server.schema.types import TABLES
+from graphql_server.settings import Settings
 from graphql_server.users import User
+
+SETTINGS = Settings(database_url="", user_server_url="", media_signing_key=())
 
 
 def documents() -> Documents:
     schema = build_schema()
     graphql = schema._schema  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - as the executor gets it
-    return Documents(graphql, Planner(graphql, links_of(schema, TABLES, {})), Limits(), introspection=False)
+    return Documents(graphql, Planner(graphql, links_of(schema, TABLES, {})), Limits.of(SETTINGS), introspection=False)
 
 
 USER = User()
