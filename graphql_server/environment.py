@@ -27,7 +27,8 @@ def utf8(text: str) -> str:
 
 def integer(least: int, most: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
-        if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
+        # An int of more than 4,300 digits is an error of Python's own, and a float is infinite.
+        if not text.isascii() or not text.isdigit() or not least <= float(text) <= most:
             raise ValueError(f"must be a whole number from {least} to {most}")
         return int(text)
 
@@ -133,7 +134,7 @@ def listener_or_off(text: str) -> tuple[str, int] | None:
     if text.lower() == "off":
         return None
     host, _, port = text.rpartition(":")
-    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) <= LAST_PORT:
+    if not host or not port.isascii() or not port.isdigit() or not 0 < float(port) <= LAST_PORT:
         raise ValueError("must be off, or an address and a port such as 127.0.0.1:9100")
     return host.strip("[]"), int(port)
 

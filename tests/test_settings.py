@@ -101,6 +101,12 @@ def test_a_setting_that_is_no_text_is_one_line_that_says_so(run: Run, environ: d
     assert_one_line(run("serve", **{**environ, field.upper(): value}), field.upper(), "UTF-8")
 
 
+def test_a_number_of_more_digits_than_python_reads_is_told_what_it_must_be(run: Run, environ: dict[str, str]) -> None:
+    digits = "9" * 5000
+    assert_one_line(run("serve", **{**environ, "DATABASE_POOL": digits}), "must be a whole number from 1 to 1000")
+    assert_one_line(run("serve", **{**environ, "METRICS": f"127.0.0.1:{digits}"}), "such as 127.0.0.1:9100")
+
+
 def test_a_secret_that_is_wrong_is_not_repeated(run: Run, environ: dict[str, str]) -> None:
     for name, value in (("MEDIA_SIGNING_KEY", "a-short-secret"), ("DATABASE_URL", "postgres://app:a-short-secret@db/")):
         _, output, errors = run("serve", **{**environ, name: value})
