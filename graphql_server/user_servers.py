@@ -29,7 +29,7 @@ CHANNEL = (
 class HttpUserServer:
     """POSTs the token to one address; the status says whether, a JSON body may say who."""
 
-    def __init__(self, url: str, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(self, url: str, transport: httpx.AsyncBaseTransport | None) -> None:
         self._url = _checked(url)
         self.client = httpx.AsyncClient(
             transport=transport,

@@ -159,7 +159,7 @@ def test_what_fails_in_execution_is_200_and_has_data(shared: Server, kind: str) 
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/nothing", "/graphql/", "/graphql/x", "/favicon.ico", "//", "/graphiql/assets/x.js"]
+    "path", ["/", "/nothing", "/graphql/", "/healthz/", "/graphql/x", "/favicon.ico", "//", "/graphiql/assets/x.js"]
 )
 def test_an_unknown_path_is_404_in_json(shared: Server, path: str) -> None:
     answer = send(shared, "GET", path)

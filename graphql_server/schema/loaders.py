@@ -129,7 +129,7 @@ class Loaders:
     They and their source do not refer to each other: what refers to itself is freed late, and a page is large.
     """
 
-    def __init__(self, source: Source, pace: Pace, *, presume: bool = False) -> None:
+    def __init__(self, source: Source, pace: Pace, *, presume: bool) -> None:
         self.source = source
         self._pace = pace
         self._presume = presume and len(source.columns[datasets.TABLE]) == 1
