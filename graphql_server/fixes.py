@@ -38,10 +38,6 @@ class Fix:
         """Raise BadUserInput where a value cannot be."""
         if len(self.original_file_name) > LONGEST_NAME:
             raise BadUserInput(f"A file name has at most {LONGEST_NAME} characters.")
-        if not self.original_file_name.isprintable() and any(
-            0xD800 <= ord(c) < 0xE000 for c in self.original_file_name
-        ):
-            raise BadUserInput("The file name holds half of a character.")
         if not (math.isfinite(self.confidence) and 0 <= self.confidence <= 1):
             raise BadUserInput("A confidence is from 0 to 1.")
 

@@ -79,6 +79,17 @@ def test_a_key_that_is_no_number_is_refused(library: Library) -> None:
             assert library.server.codes(query, {"pk": pk}) == ["BAD_USER_INPUT"], pk
 
 
+@pytest.mark.parametrize("name", ["include", "skip"])
+def test_a_condition_that_is_no_boolean_is_refused_and_a_default_counts(library: Library, name: str) -> None:
+    query = f"query($if: Boolean!) {{ untrained {{ title isUntrained @{name}(if: $if) }} }}"
+    sent: list[dict[str, Any]] = [{}, {"if": None}, {"if": "true"}, {"if": 1}, {"if": []}]
+    assert [library.server.codes(query, variables) for variables in sent] == [["BAD_USER_INPUT"]] * len(sent)
+    query = query.replace("!", " = true")
+    for variables, included in (({}, True), ({"if": True}, True), ({"if": False}, False)):
+        found = library.server.data(query, variables)["untrained"]
+        assert ("isUntrained" in found) == (included == (name == "include"))
+
+
 def test_the_untrained_dataset_is_the_open_one(library: Library) -> None:
     assert library.server.data("{ untrained { pk title isUntrained sealedAt } }") == {
         "untrained": {"pk": library.datasets[0], "title": "untrained", "isUntrained": True, "sealedAt": None}

@@ -68,19 +68,17 @@ class Page:
         """Whether there are items before (backward) or after this page, or the page that tells."""
         if backward == self.span.backward:
             return self.slice.more
-        if (self.span.before if self.span.backward else self.span.after) is None:
+        start = self.span.before if self.span.backward else self.span.after
+        if start is None:
             return False
         # The page began at a cursor; whether anything lies on its other side is only asked when wanted.
-        edge = self._edge(backward=backward)
+        edge = self._edge(start, backward=backward)
         return Span(0, None if backward else edge, edge if backward else None, backward)
 
-    def _edge(self, *, backward: bool) -> Position | None:
+    def _edge(self, start: Position, *, backward: bool) -> Position:
         """The position that all items before (backward) or after this page lie beyond."""
         if self.slice.rows:
             return self.slice.position(self.slice.rows[0 if backward else -1])
-        start = self.span.after if backward else self.span.before
-        if start is None:
-            return None
         # An empty page has no row to begin at, and the row of its cursor lies beyond it: step over that row.
         return Position(start.value, start.pk + (1 if backward != self.listing.order.descending else -1))
 

@@ -36,9 +36,6 @@ class Loader(Generic[K, V]):
         self._waiting: list[asyncio.Future[None]] = []
         self._reading: asyncio.Task[None] | None = None
 
-    async def load(self, key: K) -> V:
-        return (await self.load_many([key]))[0]
-
     async def load_many(self, keys: Collection[K]) -> list[V]:
         missing = [key for key in keys if key not in self._found]
         if missing and self._pace.branches == 1:
