@@ -80,6 +80,17 @@ def test_200_saves_against_10_names_leave_every_image_in_one_dataset_and_rows_eq
     assert_whole(servers[0].settings)
 
 
+@pytest.mark.parametrize(
+    "given", [{}, {"idempotencyKey": "the same", "onDuplicate": "ALLOW"}], ids=["a photo", "a photo and its key"]
+)
+def test_of_40_who_send_the_same_at_once_one_saves_it(servers: list[Server], given: dict[str, Any]) -> None:
+    answers = at_once(servers, [saving(photo(), **given)] * 40)
+    assert not refusals(answers)
+    assert len({answer["data"]["saveFix"]["image"]["pk"] for answer in answers}) == 1
+    assert len(ask(servers[0].settings.database_url, IMAGES)) == 1
+    assert_whole(servers[0].settings)
+
+
 def test_images_that_are_removed_while_others_are_saved_and_named_take_only_themselves_along(
     servers: list[Server],
 ) -> None:
