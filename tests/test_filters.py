@@ -45,6 +45,7 @@ INJECTIONS = (
     "\n",
     "\t",
 )
+LONGEST = "사" * 255
 # What is NULL is shown as "", and found as that.
 NAMES = (
     None,
@@ -55,6 +56,7 @@ NAMES = (
     " photo.jpg",
     "photo_jpg",
     "사진 1.jpg",
+    LONGEST,
     "100%.png",
     *INJECTIONS,
 )
@@ -173,8 +175,11 @@ FILTERS: list[tuple[dict[str, Any], Keeps]] = [
         {"createdAt": {"from": "0001-01-01T00:00:00Z", "before": "9999-12-31T23:59:59Z"}},
         between("created_at", BEGIN, END),
     ),
-    *(({"originalFileName": {"equals": text}}, among("original_file_name", text)) for text in INJECTIONS),
-    *(({"originalFileName": {"contains": text}}, containing("original_file_name", text)) for text in INJECTIONS),
+    *(({"originalFileName": {"equals": text}}, among("original_file_name", text)) for text in (LONGEST, *INJECTIONS)),
+    *(
+        ({"originalFileName": {"contains": text}}, containing("original_file_name", text))
+        for text in (LONGEST, *INJECTIONS)
+    ),
 ]
 NOTHING: list[dict[str, Any]] = [
     {"exifDegree": []},
