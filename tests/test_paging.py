@@ -30,7 +30,23 @@ IMAGE_ORDERS = [(field, way) for field in FIELDS for way in DIRECTIONS]
 DATASET_ORDERS = [(field, way) for field in ("CREATED_AT", "TITLE") for way in DIRECTIONS]
 # Ties, neighbours that differ in the last bit, and what the predecessor kept: nothing, and any double.
 CONFIDENCES = [None, None, -1.0, 0.0, 5e-324, 0.1, 0.3, 0.1 + 0.2, 1 / 3, 0.5, 0.5, 0.870000004768372, 1.0, 1e38]
-NAMES = [None, None, "", "a.jpg", "a.jpg", "A.jpg", "a.jpG", "b's.jpg", "가.jpg", "사진.jpg", "É", "é", "😀", "ﷺ"]
+NAMES = [
+    None,
+    None,
+    "",
+    "a.jpg",
+    "a.jpg",
+    "A.jpg",
+    "a.jpG",
+    "b's.jpg",
+    "가.jpg",
+    "사진.jpg",
+    "사" * 255,
+    "É",
+    "é",
+    "😀",
+    "ﷺ",
+]
 TITLES = [None, "", "Lunch", "lunch", "Lunch", "점심", "저녁", "É", "é", "zebra", "Zebra", "1e5", "😀", "ﷺ", None]
 
 
