@@ -65,18 +65,20 @@ def test_of_several_doctors_at_once_one_opens_an_untrained_dataset_and_none_fail
 
 
 def test_two_untrained_datasets_are_found_and_not_touched(doctor: Doctor, database_url: str) -> None:
+    ((first,),) = sql(database_url, "SELECT pk FROM dataset_info")
     on_table = " ON dataset_info" if database_url.startswith("mysql") else ""
     sql(database_url, f"DROP INDEX dataset_info_untrained{on_table}")
     try:
-        sql(database_url, "INSERT INTO dataset_info (pk, title, untrained) VALUES (900, 'untrained', 1)")
+        sql(database_url, "INSERT INTO dataset_info (title, untrained) VALUES ('untrained', 1)")
+        _, (second,) = sql(database_url, "SELECT pk FROM dataset_info ORDER BY pk")
         outcome = doctor("--repair")
         assert (outcome.status, outcome.wrong["exactly one dataset is untrained"]) == (1, 1)
-        assert "dataset 900 is untrained beside" in outcome.text
+        assert f"dataset {second} is untrained beside dataset {first}" in outcome.text
         assert sql(database_url, "SELECT COUNT(*) FROM dataset_info WHERE untrained = 1") == [(2,)]
     finally:
         sql(
             database_url,
-            "DELETE FROM dataset_info WHERE pk = 900",
+            f"DELETE FROM dataset_info WHERE pk <> {first}",
             "CREATE UNIQUE INDEX dataset_info_untrained ON dataset_info (untrained)",
         )
 
