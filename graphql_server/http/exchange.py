@@ -90,7 +90,7 @@ class Exchange:
         self.scope = scope
         self.keep_alive = keep_alive
         self._connection = connection
-        self.awaited = awaited
+        self._awaited = awaited
 
     def take(self, piece: bytes) -> None:
         """Keep a piece of the request's body."""
@@ -143,12 +143,12 @@ class Exchange:
     def receive(self) -> Awaitable[Message]:
         if not self.over:
             self._connection.flow.resume_reading()
-        return Received(self._message()) if self._heard and not self.awaited else self._next()
+        return Received(self._message()) if self._heard and not self._awaited else self._next()
 
     async def _next(self) -> Message:
-        if self.awaited and not self._connection.ended:
+        if self._awaited and not self._connection.ended:
             self._connection.transport.write(CONTINUE)
-            self.awaited = False
+            self._awaited = False
         if not self._heard and not self.over:
             self._event = self._event or asyncio.Event()
             await self._event.wait()
@@ -194,7 +194,7 @@ class Exchange:
             lines.append(b"transfer-encoding: chunked\r\n")
         lines.append(b"\r\n")
         self._head, self._left = b"".join(lines), length
-        self.response_started, self.awaited = True, False
+        self.response_started, self._awaited = True, False
         if length is None:
             self._write(b"")  # The first piece may be long in coming.
 

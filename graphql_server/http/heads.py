@@ -61,7 +61,6 @@ class Head(NamedTuple):
     rest: int  # bytes behind the first line, with the body
     length: int  # of the body
     scope: Mapping[str, Any]
-    keep_alive: bool
 
     def again(self, piece: bytes) -> Scope | None:
         """The scope of the request that a piece is, if that is a whole one with this method and these fields."""
@@ -78,7 +77,7 @@ class Head(NamedTuple):
         return scope
 
 
-def head_of(piece: bytes, scope: Scope, *, keep_alive: bool) -> Head | None:
+def head_of(piece: bytes, scope: Scope) -> Head | None:
     """What is to be remembered of a piece that was read as a whole request; None where another may differ from it."""
     first = FIRST.match(piece)
     if not first:
@@ -87,4 +86,4 @@ def head_of(piece: bytes, scope: Scope, *, keep_alive: bool) -> Head | None:
     length = len(piece) - end
     if headers_of(scope).get(b"content-length", b"0") != b"%d" % length:
         return None
-    return Head(piece[:end], first[1], len(piece) - first.end(), length, {**scope}, keep_alive)
+    return Head(piece[:end], first[1], len(piece) - first.end(), length, {**scope})

@@ -80,7 +80,7 @@ class Protocol(Connection):
             return False
         self._stop_waiting()
         scope["state"] = self.app_state.copy()
-        exchange = Exchange(scope, self, keep_alive=last.keep_alive, awaited=False)
+        exchange = Exchange(scope, self, keep_alive=True, awaited=False)
         exchange.take_whole(piece[len(piece) - last.length :])
         self.begin(exchange)
         return True
@@ -88,8 +88,8 @@ class Protocol(Connection):
     def _remember(self, piece: bytes) -> None:
         """Remember the head of what was one whole request, and no more."""
         last = self._answering
-        whole = last and last is self._running and not (last.more_body or last.awaited or self._in_head)
-        self._last = head_of(piece, last.scope, keep_alive=last.keep_alive) if whole else None
+        whole = last and last is self._running and last.keep_alive and not (last.more_body or self._in_head)
+        self._last = head_of(piece, last.scope) if whole else None
 
     def _read(self, data: bytes | memoryview) -> None:
         while data:
