@@ -15,6 +15,7 @@ from tests import mysql
 from tests.chaos.relay import relaying
 from tests.front_door import QUERY, code, send
 from tests.live import MULTIPART, SSE, connected, events, following, parts, streaming
+from tests.octets import until_closed
 from tests.persisted import hashed, sha256_of
 from tests.photos import photo
 from tests.rivals import name_against_a_rival
@@ -192,6 +193,18 @@ def test_what_is_no_request_is_counted(watched: Server, place: str) -> None:
             connection.sendall(b"RUBBISH\r\n\r\n")
             assert connection.recv(65536).startswith(b"HTTP/1.1 400 ")
     assert value(read(place), "http_requests_total", route="other", status="400") == 3
+
+
+@pytest.mark.parametrize("wish", ["close", "close, upgrade\r\nupgrade: h2c"])
+def test_what_comes_behind_a_request_that_wishes_to_close_is_not_counted(
+    watched: Server, place: str, wish: str
+) -> None:
+    port = int(watched.url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), 5) as connection:
+        connection.sendall(f"GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: {wish}\r\n\r\nRUBBISH\r\n\r\n".encode())
+        assert until_closed(connection).count(b"HTTP/1.1 ") == 1
+    counted = {labels: count for (name, labels), count in read(place).items() if name == "http_requests_total"}
+    assert counted == {(("route", "healthz"), ("status", "200")): 1}
 
 
 def test_buckets_add_up_and_every_duration_is_in_one(watched: Server, place: str) -> None:

@@ -180,8 +180,9 @@ class Protocol(Connection):
         elif self._should_upgrade():
             line = b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
             fields = (b"%b: %b" % field for field in self.headers if field[0] != b"upgrade")
-            # This parser reads no more of who wishes to close.
+            # This parser reads no more of who wishes to close; what comes behind that is nothing to either.
             self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
             return b"\r\n".join((line, *fields, b"", behind))
         return b""
 
