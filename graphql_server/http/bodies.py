@@ -9,7 +9,7 @@ from starlette.types import Message, Receive
 
 from graphql_server.deadlines import Deadline, Deadlines
 from graphql_server.errors import BadRequest
-from graphql_server.http.exchange import GONE, Received
+from graphql_server.http.exchange import Received
 from graphql_server.http.heads import Headers
 
 # How long the next piece is waited for, and all of them together if they are few.
@@ -69,8 +69,9 @@ def _hold(size: int, most: int) -> None:
 
 def whole_of(coming: Awaitable[Message]) -> bytes | None:
     """The body, if it has come and is whole."""
-    message = coming.message if isinstance(coming, Received) else GONE
-    return message["body"] if message["type"] == "http.request" and not message["more_body"] else None
+    if not isinstance(coming, Received) or coming.message["type"] == "http.disconnect" or coming.message["more_body"]:
+        return None
+    return coming.message["body"]
 
 
 def json_of(text: str | bytes | bytearray, what: str) -> Any:

@@ -57,7 +57,6 @@ class Head(NamedTuple):
     """The head of a connection's last request. The next is mostly the same but for its target, as is its length."""
 
     whole: bytes
-    method: bytes
     rest: int  # bytes behind the first line, with the body
     length: int  # of the body
     scope: Mapping[str, Any]
@@ -68,7 +67,7 @@ class Head(NamedTuple):
             return {**self.scope}
         first = FIRST.match(piece)
         # What becomes of a wish for another protocol depends on the method.
-        if not first or first[1] != self.method or len(piece) - first.end() != self.rest:
+        if not first or not self.whole.startswith(first[1]) or len(piece) - first.end() != self.rest:
             return None
         if not self.whole.endswith(piece[first.end() : len(piece) - self.length]):
             return None
@@ -86,4 +85,4 @@ def head_of(piece: bytes, scope: Scope) -> Head | None:
     length = len(piece) - end
     if headers_of(scope).get(b"content-length", b"0") != b"%d" % length:
         return None
-    return Head(piece[:end], first[1], len(piece) - first.end(), length, {**scope})
+    return Head(piece[:end], len(piece) - first.end(), length, {**scope})

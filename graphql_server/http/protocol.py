@@ -49,9 +49,11 @@ class Protocol(Connection):
             return
         if self._answering or self._in_head or self._in_body:
             self._take(data)
-        elif not (self._last and self._take_again(self._last, bytes(data))):
-            self._take(data)
-            self._remember(bytes(data))
+            return
+        piece = bytes(data)
+        if not (self._last and self._take_again(self._last, piece)):
+            self._take(piece)
+            self._remember(piece)
 
     def _take(self, data: bytes | memoryview) -> None:
         self._began_now = False
