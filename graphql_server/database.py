@@ -31,6 +31,7 @@ ATTEMPTS = 10
 # Of the time that a transaction may take, so much is kept for its end: to give up on a COMMIT that was sent
 # leaves open whether it happened.
 ENDING = 0.2
+SETTLING_SECONDS = 5.0  # in which a new file of SQLite has got its form
 
 # What the log says of an error by its kind, where it is no outage.
 EVENTS = {"denied": "privilege missing", "unfit": "database unfit", "slow": "statement too slow"}
@@ -219,13 +220,27 @@ def _reason(cause: BaseException) -> str:
     return f"{type(cause).__name__}: {' '.join(str(arg) for arg in cause.args)}".removesuffix(": ")
 
 
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Have a file written as Tortoise has it; of two who begin so at once, SQLite lets one fail without waiting."""
+    end = time.monotonic() + SETTLING_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() > end:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
 def _try(file: str, *, create: bool) -> None:
     if not create and not Path(file).exists():
         raise SettingsError(f"DATABASE_URL: there is no file {file!r}; graphql-server migrate makes a new database")
     try:
         # Tortoise's driver would leave a thread behind that complains on stderr.
         with closing(sqlite3.connect(file)) as connection:
-            connection.execute("PRAGMA schema_version")
+            _write_ahead(connection)
     except sqlite3.OperationalError as error:
         if not error.sqlite_errorname.startswith("SQLITE_CANTOPEN"):
             raise
